@@ -1,0 +1,51 @@
+"""embedkit: train, trust, query and see vectors.
+
+>>> import embedkit
+>>> emb = embedkit.Embedding(["a", "b"], [[1.0, 0.0], [0.0, 1.0]])
+>>> emb.similar("a", k=1).best
+['b']
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from embedkit.embedder import Embedder
+    from embedkit.embedding import Embedding
+    from embedkit.formats import load
+    from embedkit.manifold import PCA
+    from embedkit.search import Search
+    from embedkit.text import Corpus
+    from embedkit.words import Word2Vec
+
+__version__ = "0.1.0"
+
+# Public name -> the module it lives in. They are imported when first used, so that `import embedkit` costs nothing.
+_HOME = {
+    "Corpus": "embedkit.text",
+    "Embedder": "embedkit.embedder",
+    "Embedding": "embedkit.embedding",
+    "PCA": "embedkit.manifold",
+    "Search": "embedkit.search",
+    "Word2Vec": "embedkit.words",
+    "load": "embedkit.formats",
+}
+
+__all__ = ["PCA", "Corpus", "Embedder", "Embedding", "Search", "Word2Vec", "__version__", "load"]
+
+logging.getLogger("embedkit").addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'embedkit' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

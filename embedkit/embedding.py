@@ -1,0 +1,549 @@
+"""The one value that flows through embedkit: distinct labels x a float32 matrix, and what is known of each row."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from embedkit.errors import BadInput, printable
+from embedkit.labels import IntArray, Labels
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+    from embedkit.search import Neighbours
+
+FloatArray = npt.NDArray[np.float32]
+Storage = Literal["float32", "float16", "int8"]
+_Default = TypeVar("_Default")
+
+_CHUNK = 4096  # rows converted at a time: a few megabytes, so that the work stays in cache
+
+
+class Embedding:
+    """Labelled vectors: n distinct labels, an (n, d) float32 matrix, columns of n values, and a provenance record.
+
+    An Embedding is a value: nothing changes it, and operations give a new one. Arithmetic on vectors is plain numpy.
+
+    Parameters
+    ----------
+    labels
+        n distinct labels (others than strings are stringified); `None` numbers the rows.
+    vectors
+        Array of shape (n, d), finite. It is used as it is where it already is float32, so do not write to it
+        afterwards. float16 stays float16 in memory and is decoded when read.
+    columns
+        What is known of each row (``{"count": [...], "class": [...]}``): each n numbers, booleans or strings.
+    provenance
+        What made this, from what, with which parameters: a dictionary that JSON can hold.
+
+    Raises
+    ------
+    BadInput
+        Wrong shapes, a value that is not finite (named by row and column), a repeated or missing label.
+
+    Examples
+    --------
+    >>> emb = Embedding(["king", "queen"], [[3.0, 4.0], [0.0, 2.0]], columns={"count": [7, 5]})
+    >>> emb["king"]
+    array([3., 4.], dtype=float32)
+    >>> len(emb), emb.width, "queen" in emb, emb.columns["count"].tolist()
+    (2, 2, True, [7, 5])
+    >>> emb.unit[["king"]]
+    array([[0.6, 0.8]], dtype=float32)
+    """
+
+    _stored: npt.NDArray[Any]
+    _scales: FloatArray | None
+    _norms: npt.NDArray[np.float64] | None
+    _labels: Labels
+    _columns: Mapping[str, npt.NDArray[Any]]
+    _provenance: Mapping[str, Any]
+
+    def __init__(
+        self,
+        labels: Iterable[object] | None,
+        vectors: npt.ArrayLike,
+        *,
+        columns: Mapping[str, npt.ArrayLike] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        stored = _matrix(vectors)
+        packed = labels if isinstance(labels, Labels) else Labels(range(len(stored)) if labels is None else labels)
+        if len(packed) != len(stored):
+            raise BadInput(f"{len(packed)} labels for {len(stored)} vectors: there must be one each")
+        _check_finite(stored, packed)
+        self._set(stored, packed, columns=_columns(columns or {}, len(packed)), provenance=_json(provenance or {}))
+
+    def _set(
+        self,
+        stored: npt.NDArray[Any],
+        labels: Labels,
+        *,
+        columns: Mapping[str, npt.NDArray[Any]],
+        provenance: Mapping[str, Any],
+        scales: FloatArray | None = None,
+        norms: npt.NDArray[np.float64] | None = None,
+    ) -> Embedding:
+        self._stored, self._scales, self._norms = _locked(stored), scales, norms
+        self._labels = labels
+        self._columns = MappingProxyType({name: _locked(values) for name, values in columns.items()})
+        self._provenance = MappingProxyType(dict(provenance))
+        return self
+
+    @classmethod
+    def from_stored(
+        cls,
+        labels: Labels,
+        stored: npt.NDArray[Any],
+        *,
+        scales: FloatArray | None = None,
+        norms: npt.NDArray[np.float64] | None = None,
+        columns: Mapping[str, npt.NDArray[Any]] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> Embedding:
+        """Build from checked parts as they lie in a file, without reading them; for readers of files.
+
+        Parameters
+        ----------
+        labels
+            n labels.
+        stored
+            (n, d) matrix of float32, float16, or int8.
+        scales
+            (n,) float32, for int8 only: a row's vector is ``scales[row] * stored[row]``.
+        norms
+            (n,) float64 Euclidean lengths of the decoded rows, where known.
+        columns, provenance
+            As for the class.
+        """
+        self = cls.__new__(cls)
+        return self._set(
+            stored, labels, columns=columns or {}, provenance=provenance or {}, scales=scales, norms=norms
+        )
+
+    # -- what it holds -------------------------------------------------------------------------------------------
+
+    @property
+    def labels(self) -> Labels:
+        """The n labels, in row order."""
+        return self._labels
+
+    @property
+    def columns(self) -> Mapping[str, npt.NDArray[Any]]:
+        """What is known of each row: name to array of shape (n,), read-only."""
+        return self._columns
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """What made this, from what, with which parameters."""
+        return self._provenance
+
+    @property
+    def width(self) -> int:
+        """Number of dimensions d of a vector."""
+        return int(self._stored.shape[1])
+
+    @property
+    def storage(self) -> Storage:
+        """How the matrix is kept: ``"float32"``, ``"float16"`` or ``"int8"`` (with a scale a row)."""
+        name = self._stored.dtype.name
+        return "float16" if name == "float16" else "int8" if name == "int8" else "float32"
+
+    @cached_property
+    def vectors(self) -> FloatArray:
+        """The (n, d) float32 matrix, read-only; decoded once if it is stored smaller."""
+        if self._stored.dtype == np.float32:
+            return self._stored
+        out = np.empty(self._stored.shape, dtype=np.float32)
+        for rows in _chunks(len(out)):
+            out[rows] = self._decoded(rows)
+        return _locked(out)
+
+    @property
+    def norms(self) -> npt.NDArray[np.float64]:
+        """Euclidean length of each row, float64, shape (n,)."""
+        if self._norms is None:
+            norms = np.empty(len(self), dtype=np.float64)
+            for rows in _chunks(len(self)):
+                wide = self._decoded(rows).astype(np.float64)
+                norms[rows] = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+            self._norms = _locked(norms)
+        return self._norms
+
+    @cached_property
+    def unit(self) -> Embedding:
+        """The same rows at length 1 (cosine is then a dot product); rows of zeros stay zero. Made once and kept."""
+        out = np.empty(self._stored.shape, dtype=np.float32)
+        norms = self.norms
+        # Outside this range a float32 division would overflow or lose digits: those rows go through float64.
+        plain = (norms > 1e-30) & (norms < 1e30)
+        for rows in _chunks(len(out)):
+            inverse = np.divide(1.0, norms[rows], out=np.zeros_like(norms[rows]), where=plain[rows])
+            np.multiply(self._decoded(rows), inverse.astype(np.float32)[:, None], out=out[rows])
+        for row in np.flatnonzero(~plain & (norms > 0)):
+            out[row] = self._decoded(slice(row, row + 1))[0].astype(np.float64) / norms[row]
+        made = {"made_by": "unit", "from": dict(self.provenance)}
+        return Embedding.from_stored(self._labels, out, columns=self._columns, provenance=made)
+
+    def _decoded(self, rows: slice | IntArray) -> FloatArray:
+        """Vectors of `rows` as float32."""
+        part = self._stored[rows].astype(np.float32, copy=False)
+        return part if self._scales is None else part * self._scales[rows][:, None]
+
+    # -- a mapping from labels to vectors ------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._labels)
+
+    def __contains__(self, label: object) -> bool:
+        return label in self._labels
+
+    @overload
+    def __getitem__(self, labels: str) -> FloatArray: ...
+    @overload
+    def __getitem__(self, labels: Sequence[str]) -> FloatArray: ...
+    def __getitem__(self, labels: str | Sequence[str]) -> FloatArray:
+        """Vector of one label, shape (d,), or of several, shape (m, d).
+
+        Raises
+        ------
+        UnknownWord
+            Naming every label that is not there, with near spellings.
+        """
+        if isinstance(labels, str):
+            return self._decoded(self.rows([labels]))[0]
+        return self._decoded(self.rows(labels))
+
+    def get(self, label: str, default: _Default | None = None) -> FloatArray | _Default | None:
+        """Vector of `label`, shape (d,), or `default` where it is unknown."""
+        row = self._labels.find(label)
+        return default if row < 0 else self._decoded(slice(row, row + 1))[0]
+
+    def rows(
+        self, labels: Iterable[str], *, ignore_case: bool = False, missing: Literal["error", "mark"] = "error"
+    ) -> IntArray:
+        """Row number of each label, shape (m,).
+
+        Parameters
+        ----------
+        labels
+            Labels to find.
+        ignore_case
+            Take a label written in other capitals where the exact one is unknown (the first such row).
+        missing
+            What to do about unknown labels: ``"error"`` raises, ``"mark"`` gives them row -1.
+
+        Raises
+        ------
+        UnknownWord
+            Naming every label that is not there, with near spellings (``missing="error"``).
+        """
+        wanted = labels if isinstance(labels, str) else list(labels)
+        found = self._labels.rows(wanted, ignore_case=ignore_case)
+        if missing == "error" and (found < 0).any():
+            raise self._labels.unknown(wanted[i] for i in np.flatnonzero(found < 0))
+        return found
+
+    def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.array(self.vectors, dtype=dtype, copy=copy)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, d)."""
+        return len(self), self.width
+
+    def __eq__(self, other: object) -> bool:
+        """Same labels in the same order, same vectors and columns; provenance is not compared."""
+        if not isinstance(other, Embedding):
+            return NotImplemented
+        return (
+            self.shape == other.shape
+            and self._labels == other._labels
+            and bool(np.array_equal(self.vectors, other.vectors))
+            and list(self._columns) == list(other._columns)
+            and all(_same(values, other._columns[name]) for name, values in self._columns.items())
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # compared by content, as arrays are
+
+    # -- new Embeddings from this one ----------------------------------------------------------------------------
+
+    def take(self, rows: npt.ArrayLike) -> Embedding:
+        """The given rows, in that order.
+
+        Parameters
+        ----------
+        rows
+            Integers, shape (m,), each at most once; negative ones count from the end. A boolean mask of shape (n,)
+            does as well.
+
+        Raises
+        ------
+        BadInput
+            A row that does not exist or is given twice.
+        """
+        wanted = np.asarray(rows)
+        if wanted.dtype == np.bool_:
+            if wanted.shape != (len(self),):
+                raise BadInput(f"a mask has one entry a row: expected shape ({len(self)},), got {wanted.shape}")
+            wanted = np.flatnonzero(wanted)
+        if wanted.ndim != 1 or (wanted.size and not np.issubdtype(wanted.dtype, np.integer)):
+            raise BadInput(f"rows are a list of integers, not {wanted.dtype} of shape {wanted.shape}")
+        wanted = wanted.astype(np.int64)
+        outside = wanted[(wanted < -len(self)) | (wanted >= len(self))]
+        if len(outside):
+            raise BadInput(f"row {outside[0]} does not exist: there are {len(self)} rows")
+        return self._rows_as(wanted, self._labels.take(wanted), "take", {"rows": len(wanted)})
+
+    def head(self, n: int) -> Embedding:
+        """The first `n` rows (the most frequent words, where rows are sorted by frequency), all if there are fewer."""
+        if n < 0:
+            raise BadInput(f"head takes a number of rows of 0 or more, not {n}")
+        if n >= len(self):
+            return self
+        return self._rows_as(slice(0, n), self._labels[:n], "head", {"n": n})
+
+    def filter(self, keep: Callable[[str], bool]) -> Embedding:
+        """The rows whose label `keep` says yes to."""
+        return self.take(np.fromiter(map(keep, self._labels), dtype=np.bool_, count=len(self)))
+
+    def _rows_as(self, rows: slice | IntArray, labels: Labels, verb: str, parameters: dict[str, Any]) -> Embedding:
+        return Embedding.from_stored(
+            labels,
+            self._stored[rows],
+            scales=None if self._scales is None else self._scales[rows],
+            norms=None if self._norms is None else self._norms[rows],
+            columns={name: values[rows] for name, values in self._columns.items()},
+            provenance={"made_by": verb, "parameters": parameters, "from": dict(self._provenance)},
+        )
+
+    def concat(self, *others: Embedding) -> Embedding:
+        """These rows, then those of `others`.
+
+        Raises
+        ------
+        BadInput
+            Widths or column names differ, or a label is in two of them.
+        """
+        parts = (self, *others)
+        for other in others:
+            if other.width != self.width:
+                raise BadInput(f"cannot put {other.width}-d vectors under {self.width}-d ones")
+            if set(other._columns) != set(self._columns):
+                raise BadInput(f"columns differ: {sorted(self._columns)} and {sorted(other._columns)}")
+        return Embedding(
+            [label for part in parts for label in part],
+            np.concatenate([part.vectors for part in parts]),
+            columns={name: np.concatenate([part._columns[name] for part in parts]) for name in self._columns},
+            provenance={"made_by": "concat", "from": [dict(part._provenance) for part in parts]},
+        )
+
+    def with_vectors(self, vectors: npt.ArrayLike, *, provenance: Mapping[str, Any] | None = None) -> Embedding:
+        """The same labels and columns with other vectors, shape (n, any width)."""
+        made = provenance if provenance is not None else {"made_by": "with_vectors", "from": dict(self._provenance)}
+        return Embedding(self._labels, vectors, columns=self._columns, provenance=made)
+
+    def with_storage(self, storage: Storage) -> Embedding:
+        """The same rows kept as ``"float32"``, ``"float16"`` (2 bytes a value) or ``"int8"`` (1 byte, a scale a row).
+
+        int8 rounds each row to 255 steps between minus and plus its largest value; float16 to 11 bits.
+
+        Raises
+        ------
+        BadInput
+            A value is too large for float16.
+        """
+        if storage == self.storage:
+            return self
+        made = {"made_by": "with_storage", "parameters": {"storage": storage}, "from": dict(self._provenance)}
+        scales: FloatArray | None = None
+        if storage == "float16":
+            with np.errstate(over="ignore"):
+                stored: npt.NDArray[Any] = self.vectors.astype(np.float16)
+            _check_finite(stored, self._labels, "too large for float16")
+        elif storage == "int8":
+            largest = np.abs(self.vectors).max(axis=1, initial=0.0)
+            scales = (largest / np.float32(127)).astype(np.float32)
+            # A row of zeros, or of numbers so small that the scale underflows, is stored as zeros.
+            steps = np.divide(self.vectors, scales[:, None], out=np.zeros_like(self.vectors), where=scales[:, None] > 0)
+            stored = np.clip(np.rint(steps), -127, 127).astype(np.int8)
+        elif storage == "float32":
+            stored = self.vectors
+        else:
+            raise BadInput(f"storage is float32, float16 or int8, not '{storage}'")
+        return Embedding.from_stored(self._labels, stored, scales=scales, columns=self._columns, provenance=made)
+
+    # -- doors to other rooms ------------------------------------------------------------------------------------
+
+    def similar(self, labels: str | Sequence[str], k: int = 10) -> Neighbours:
+        """The `k` labels nearest to each of `labels` by cosine; see `embedkit.Search.similar`."""
+        from embedkit.search import Search
+
+        return Search(self).similar([labels] if isinstance(labels, str) else labels, k)
+
+    def analogy(self, a: str, b: str, c: str, k: int = 10) -> Neighbours:
+        """The `k` labels nearest to a - b + c; see `embedkit.Search.analogies`."""
+        from embedkit.search import Search
+
+        return Search(self).analogies([(a, b, c)], k)
+
+    def to_frame(self) -> pd.DataFrame:
+        """A DataFrame: labels in the index, then columns, then dimensions; see `embedkit.formats.frame`."""
+        from embedkit.formats.frame import to_frame
+
+        return to_frame(self)
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame, *, columns: Sequence[str] = ()) -> Embedding:
+        """From a DataFrame: index as labels, `columns` kept as such, all others as dimensions."""
+        from embedkit.formats.frame import from_frame
+
+        return from_frame(frame, columns=columns)
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write label, columns and dimensions as CSV, all or nothing; see `embedkit.formats.frame.write_csv`."""
+        from embedkit.formats.frame import write_csv
+
+        write_csv(self, path)
+
+    def to_gensim(self) -> Any:
+        """A gensim `KeyedVectors` with the same keys, vectors and columns."""
+        from embedkit.formats.keyed_vectors import to_gensim
+
+        return to_gensim(self)
+
+    @classmethod
+    def from_gensim(cls, vectors: Any) -> Embedding:
+        """From a gensim `KeyedVectors` (for a model, its ``.wv``)."""
+        from embedkit.formats.keyed_vectors import from_gensim
+
+        return from_gensim(vectors)
+
+    def to_torch(self, *, freeze: bool = True) -> torch.nn.Embedding:
+        """A `torch.nn.Embedding` whose row i is label i."""
+        from embedkit.formats.torch_module import to_torch
+
+        return to_torch(self, freeze=freeze)
+
+    @classmethod
+    def from_torch(cls, module: torch.nn.Embedding, labels: Iterable[object]) -> Embedding:
+        """From a `torch.nn.Embedding` and the label of each of its rows."""
+        from embedkit.formats.torch_module import from_torch
+
+        return from_torch(module, labels)
+
+    def save(self, path: str | os.PathLike[str], *, storage: Storage | None = None) -> None:
+        """Write the native file, all or nothing; see `embedkit.formats.native.save`."""
+        from embedkit.formats.native import save
+
+        save(self if storage is None else self.with_storage(storage), path)
+
+    # -- how it looks --------------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        columns = f", columns={list(self._columns)}" if self._columns else ""
+        kept = "" if self.storage == "float32" else f", storage={self.storage}"
+        return f"Embedding({len(self)} x {self.width}{columns}{kept})"
+
+    def _repr_html_(self) -> str:
+        shown = self.head(8)
+        width = min(self.width, 6)
+        names = [*self._columns, *(str(j) for j in range(width))]
+        head = "".join(f"<th>{_html(name)}</th>" for name in ["label", *names])
+        body = "".join(
+            f"<tr><th>{_html(label)}</th>"
+            + "".join(f"<td>{_html(str(values[row]))}</td>" for values in shown._columns.values())
+            + "".join(f"<td>{value:.4g}</td>" for value in shown.vectors[row, :width].tolist())
+            + "</tr>"
+            for row, label in enumerate(shown)
+        )
+        cut = "" if width == self.width else f" (first {width} dimensions shown)"
+        caption = f"<caption>Embedding: {len(self):,} labels × {self.width} dimensions{cut}</caption>"
+        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _chunks(n: int) -> Iterator[slice]:
+    return (slice(start, min(start + _CHUNK, n)) for start in range(0, n, _CHUNK))
+
+
+def _locked(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A view of `array` that cannot be written through."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _matrix(vectors: npt.ArrayLike) -> npt.NDArray[Any]:
+    """`vectors` as a C-ordered 2-D matrix of float16 or float32."""
+    try:
+        array = np.asarray(vectors)
+    except ValueError:
+        raise BadInput("vectors must be a matrix: rows of different lengths were given") from None
+    if array.ndim != 2:
+        raise BadInput(f"vectors must be a matrix of shape (n, d), not an array of shape {array.shape}")
+    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer) or array.dtype == bool):
+        raise BadInput(f"vectors must be real numbers, not {array.dtype}")
+    if array.shape[1] == 0:
+        raise BadInput("vectors must have at least one dimension")
+    kept = np.float16 if array.dtype == np.float16 else np.float32
+    with np.errstate(over="ignore"):  # what overflows to infinity is refused by name right after
+        return np.ascontiguousarray(array, dtype=kept)
+
+
+def _check_finite(matrix: npt.NDArray[Any], labels: Labels, reason: str = "not a finite float32 number") -> None:
+    for rows in _chunks(len(matrix)):
+        finite = np.isfinite(matrix[rows])
+        if not finite.all():
+            row, column = (int(i) for i in np.argwhere(~finite)[0])
+            row += rows.start
+            raise BadInput(f"row {row} ('{printable(labels[row])}'), column {column} is {reason}: {matrix[row, column]}")
+
+
+def _columns(columns: Mapping[str, npt.ArrayLike], n: int) -> dict[str, npt.NDArray[Any]]:
+    checked = {}
+    for name, values in columns.items():
+        if not isinstance(name, str) or not name or any(c in name for c in "\0\n\r"):
+            raise BadInput(f"a column's name is a non-empty string without NUL or line breaks, not {name!r}")
+        array = np.asarray(values)
+        if array.dtype.kind not in "biufU":
+            # pandas strings, StringDType and object arrays of strings: anything else is refused.
+            items = array.tolist()
+            if array.ndim != 1 or not all(isinstance(item, str) for item in items):
+                raise BadInput(f"column '{printable(name)}' must hold numbers, booleans or strings, not {array.dtype}")
+            array = np.array(items, dtype=np.str_)
+        if array.shape != (n,):
+            raise BadInput(f"column '{printable(name)}' has shape {array.shape}, expected ({n},): one value a row")
+        if array.dtype.kind == "U" and any("\0" in text for text in array.tolist()):
+            raise BadInput(f"column '{printable(name)}' holds a NUL character")
+        checked[name] = array
+    return checked
+
+
+def _json(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(dict(provenance), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"provenance must be plain JSON: {error}") from None
+    return plain
+
+
+def _same(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
+    return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f" and b.dtype.kind == "f"))
+
+
+def _html(text: str) -> str:
+    from html import escape
+
+    return escape(printable(text))

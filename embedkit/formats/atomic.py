@@ -1,0 +1,77 @@
+"""Writing a file so that a reader only ever sees the old one or the whole new one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from embedkit.errors import BadFile
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a new file that takes the place of `path` when the block ends well.
+
+    The bytes go to a fresh file beside it (never an existing one), are flushed to the disk, and only then renamed over
+    `path`, which keeps its permissions; then the folder is flushed. If anything fails, or the process is killed, the
+    old file stays as it was. A symbolic link is followed; a pipe or device is written to directly.
+
+    Parameters
+    ----------
+    path
+        Where the file shall be.
+
+    Raises
+    ------
+    BadFile
+        The folder does not exist, the disk is full, permission is missing: whatever the system said.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        if target.exists() and not target.is_file():
+            if target.is_dir():
+                raise BadFile(path, "cannot be written: it is a folder")
+            with target.open("wb") as stream:
+                yield stream
+            return
+        with _beside(target) as (stream, temporary):
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+            stream.close()
+            os.replace(temporary, target)  # noqa: PTH105  # the one call whose atomicity is the point
+        _flush_folder(target.parent)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise BadFile(path, f"cannot be written: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def _beside(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    # O_EXCL: never follow or reuse what somebody else put there.
+    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.part")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            if target.exists():
+                os.fchmod(descriptor, stat.S_IMODE(target.stat().st_mode))
+            yield stream, temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        # Some file systems cannot flush a folder; the file itself is safe on the disk and in place by now.
+        pass
+    finally:
+        os.close(descriptor)

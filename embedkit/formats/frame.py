@@ -1,0 +1,118 @@
+"""Embeddings as pandas DataFrames and CSV tables."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from embedkit.embedding import Embedding
+from embedkit.errors import BadInput, printable
+from embedkit.formats.atomic import replacing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MAP_AXES = ("x", "y", "z")
+
+
+def dimension_names(width: int) -> list[str]:
+    """Names of the dimensions in tables: x, y, z for maps (up to three), else d0, d1, ...
+
+    Examples
+    --------
+    >>> dimension_names(2), dimension_names(4)
+    (['x', 'y'], ['d0', 'd1', 'd2', 'd3'])
+    """
+    return list(_MAP_AXES[:width]) if width <= len(_MAP_AXES) else [f"d{j}" for j in range(width)]
+
+
+def to_frame(embedding: Embedding) -> pd.DataFrame:
+    """A DataFrame with the labels in the index (named ``label``), then the columns, then the dimensions.
+
+    Parameters
+    ----------
+    embedding
+        n labels x d dimensions.
+
+    Returns
+    -------
+    pandas.DataFrame
+        n rows; dimensions are named by `dimension_names`.
+
+    Raises
+    ------
+    BadInput
+        A column has the name of a dimension.
+    """
+    import pandas as pd
+
+    names = dimension_names(embedding.width)
+    clash = set(names) & set(embedding.columns)
+    if clash:
+        raise BadInput(f"column '{printable(min(clash))}' has the name of a dimension: rename it")
+    index = pd.Index(list(embedding), name="label", dtype=object)
+    frame = pd.DataFrame(dict(embedding.columns), index=index)
+    return pd.concat([frame, pd.DataFrame(embedding.vectors, index=index, columns=names)], axis=1)
+
+
+def from_frame(frame: pd.DataFrame, *, columns: Sequence[str] = ()) -> Embedding:
+    """The reverse: index as labels, `columns` kept as columns, all others as dimensions.
+
+    Parameters
+    ----------
+    frame
+        n rows; its index holds distinct labels (numbers are stringified).
+    columns
+        Names of the columns that describe rows and are not dimensions.
+
+    Raises
+    ------
+    BadInput
+        A named column does not exist, a dimension is not numeric, or a value is missing (named by row and column).
+    """
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise BadInput(f"no column '{printable(str(missing[0]))}' in the table; it has: {list(frame.columns)}")
+    if frame.index.hasnans:
+        raise BadInput(f"row {int(np.flatnonzero(frame.index.isna())[0])} has no label")
+    dimensions = frame.drop(columns=list(columns))
+    for name, dtype in dimensions.dtypes.items():
+        if not np.issubdtype(np.asarray(dimensions[name]).dtype, np.number) and dtype != bool:
+            raise BadInput(f"column '{printable(str(name))}' is not numeric ({dtype}): name it in `columns`")
+    holes = np.argwhere(dimensions.isna().to_numpy())
+    if len(holes):
+        row, column = (int(i) for i in holes[0])
+        label, name = printable(str(frame.index[row])), printable(str(dimensions.columns[column]))
+        raise BadInput(f"no value at row {row} ('{label}'), column '{name}': fill or drop it first")
+    return Embedding(
+        list(frame.index),
+        dimensions.to_numpy(dtype=np.float32),
+        columns={name: frame[name].to_numpy() for name in columns},
+        provenance={"made_by": "from_frame"},
+    )
+
+
+def write_csv(embedding: Embedding, path: str | os.PathLike[str]) -> None:
+    """Write ``label, columns, dimensions`` as CSV (UTF-8, strings quoted), all or nothing.
+
+    Numbers are written so that reading them as float32 gives the same bits. To read words such as ``nan`` or ``null``
+    back with pandas, pass ``keep_default_na=False``.
+
+    Parameters
+    ----------
+    embedding
+        What to write.
+    path
+        The file; a pipe or ``/dev/stdout`` will do.
+    """
+    frame = to_frame(embedding)
+    with replacing(path) as stream:
+        text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+        frame.to_csv(text, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+        text.flush()
+        text.detach()

@@ -1,0 +1,296 @@
+r"""embedkit's own file: one safetensors file, memory-mapped, checksummed, written all or nothing.
+
+Any safetensors reader opens it. The layout (https://huggingface.co/docs/safetensors, format description) is eight
+bytes of header length, a JSON header, and the tensors one after another. An Embedding is these tensors:
+
+=================  ===================================  =======================================================
+``vectors``        F32, F16 or I8, shape (n, d)         the matrix
+``scales``         F32, shape (n,)                      only with I8: row i is ``scales[i] * vectors[i]``
+``norms``          F64, shape (n,)                      Euclidean length of each decoded row
+``labels``         U8                                   UTF-8, a line feed before the first and after each
+``label_offsets``  I64, shape (n + 1,)                  where each label starts in ``labels``, and its length
+``column/NAME``    as it is, shape (n,)                 a column of numbers or booleans
+``text/NAME``      U8                                   a column of strings: UTF-8, one after another
+``ends/NAME``      I64, shape (n,)                      ... and where each of them ends
+=================  ===================================  =======================================================
+
+The header's ``__metadata__`` holds ``embedkit``: a JSON object with the schema version, the class, the provenance, the
+order of the columns and the SHA-256 of every tensor; and ``sha256``: that of the header itself with this field zeroed,
+so that any changed byte is found. The header and the labels are always verified, and everything in files up to 64 MB;
+beyond that ``verify=True`` reads it all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from embedkit.embedding import Embedding
+from embedkit.errors import BadFile, BadInput
+from embedkit.formats.atomic import replacing
+from embedkit.labels import Labels
+
+SCHEMA = 1
+VERIFIED_AT_LOAD = 64 * 2**20  # bytes; larger files are verified on request
+_HEADER_LIMIT = 16 * 2**20
+_ZEROES = "0" * 64
+
+_DTYPES = {
+    "F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "I16": np.int16,
+    "I8": np.int8, "U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_,
+}  # fmt: skip
+_NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
+
+
+def save(embedding: Embedding, path: str | os.PathLike[str]) -> None:
+    """Write `embedding` to `path`, all or nothing, in the storage it has.
+
+    Parameters
+    ----------
+    embedding
+        What to save; to save it smaller, ``embedding.save(path, storage="int8")``.
+    path
+        The file; ``.safetensors`` is the usual ending. An existing file is replaced, and stays whole until then.
+
+    Raises
+    ------
+    BadFile
+        The file cannot be written.
+    """
+    tensors: dict[str, npt.NDArray[Any]] = {"vectors": embedding._stored}
+    if embedding._scales is not None:
+        tensors["scales"] = embedding._scales
+    tensors["norms"] = embedding.norms
+    tensors["labels"] = np.frombuffer(embedding.labels.blob, dtype=np.uint8)
+    tensors["label_offsets"] = embedding.labels.offsets
+    for name, values in embedding.columns.items():
+        if values.dtype.kind == "U":
+            texts = [text.encode("utf-8") for text in values.tolist()]
+            tensors[f"text/{name}"] = np.frombuffer(b"".join(texts), dtype=np.uint8)
+            tensors[f"ends/{name}"] = np.cumsum([len(text) for text in texts], dtype=np.int64)
+        else:
+            tensors[f"column/{name}"] = values
+    about = {
+        "schema": SCHEMA,
+        "class": "Embedding",
+        "columns": list(embedding.columns),
+        "provenance": dict(embedding.provenance),
+    }
+    # The widest values first: each tensor is then aligned to its own size without gaps, which the format forbids.
+    order = sorted(tensors, key=lambda name: -tensors[name].dtype.itemsize)
+    write_tensors({name: tensors[name] for name in order}, about, path)
+
+
+def write_tensors(
+    tensors: Mapping[str, npt.NDArray[Any]], about: Mapping[str, Any], path: str | os.PathLike[str]
+) -> None:
+    """Write arrays and a JSON-able description as one checksummed safetensors file, all or nothing.
+
+    Parameters
+    ----------
+    tensors
+        Name to array, in the order in which they shall lie in the file.
+    about
+        The description; the checksums are added to it.
+    path
+        The file.
+    """
+    header: dict[str, Any] = {}
+    start = 0
+    for name, array in tensors.items():
+        if array.dtype not in _NAMES:
+            raise BadInput(f"'{name}' has type {array.dtype}, which a safetensors file cannot hold")
+        span = [start, start + array.nbytes]
+        header[name] = {"dtype": _NAMES[array.dtype], "shape": list(array.shape), "data_offsets": span}
+        start = span[1]
+    checksums = {name: _digest(array) for name, array in tensors.items()}
+    described = json.dumps({**about, "sha256": checksums}, ensure_ascii=True, allow_nan=False)
+    prefix = _header_bytes(header, described)
+    with replacing(path) as stream:
+        stream.write(prefix)
+        for array in tensors.values():
+            stream.write(_bytes(array))
+
+
+def _header_bytes(header: Mapping[str, Any], described: str) -> bytes:
+    def render(sha256: str) -> bytes:
+        text = json.dumps({"__metadata__": {"embedkit": described, "sha256": sha256}, **header}, ensure_ascii=True)
+        padded = text.encode("ascii")
+        padded += b" " * (-len(padded) % 8)
+        return struct.pack("<Q", len(padded)) + padded
+
+    return render(hashlib.sha256(render(_ZEROES)).hexdigest())
+
+
+def _bytes(array: npt.NDArray[Any]) -> memoryview:
+    """The bytes of `array` in C order, without copying where it already lies so."""
+    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+
+
+def _digest(array: npt.NDArray[Any]) -> str:
+    return hashlib.sha256(_bytes(array)).hexdigest()
+
+
+class Tensors(NamedTuple):
+    """A checked file: its arrays, memory-mapped and read-only, and its description."""
+
+    arrays: dict[str, npt.NDArray[Any]]
+    about: dict[str, Any]
+
+
+def read_tensors(path: str | os.PathLike[str], *, verify: bool | None = None) -> Tensors:
+    """Memory-map a file that `write_tensors` wrote, checking it first.
+
+    Parameters
+    ----------
+    path
+        The file.
+    verify
+        Whether to read every byte and compare checksums; `None` does so up to 64 MB. The header and the tensors whose
+        name begins with ``label`` are always verified.
+
+    Raises
+    ------
+    BadFile
+        It cannot be read, is no such file, is cut or damaged, or was written by a later version.
+    """
+    try:
+        with Path(path).open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size < 8:
+                raise BadFile(path, f"{size} bytes are too few for an embedkit file")
+            data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise BadFile(path, f"cannot be read: {error.strerror or error}") from error
+    except ValueError:
+        raise BadFile(path, "cannot be mapped into memory: an embedkit file is a regular file") from None
+    (length,) = struct.unpack("<Q", data[:8])
+    if length > min(_HEADER_LIMIT, size - 8) or data[8:9] != b"{":
+        raise BadFile(path, "not an embedkit file (a safetensors header was expected at its start)", "byte 0")
+    header, about = _read_header(path, data[: 8 + length])
+    arrays = {name: _tensor(path, name, entry, data, 8 + length) for name, entry in header.items()}
+    end = 8 + length + sum(array.nbytes for array in arrays.values())
+    if end != size:
+        raise BadFile(path, f"has {size} bytes, its header describes {end}: it was cut or added to")
+    everything = size <= VERIFIED_AT_LOAD if verify is None else verify
+    for name, array in arrays.items():
+        if (everything or name.startswith("label")) and _digest(array) != about["sha256"].get(name):
+            raise BadFile(path, "checksum mismatch: the file is damaged", f"tensor '{name}'")
+    return Tensors(arrays, about)
+
+
+def _read_header(path: object, prefix: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    try:
+        header = json.loads(prefix[8:])
+        metadata = header.pop("__metadata__", None)
+        about, sha256 = json.loads(metadata["embedkit"]), metadata["sha256"]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise BadFile(path, "not an embedkit file, or its header is damaged (embedkit's metadata was expected)",
+                      "header") from None  # fmt: skip
+    if not isinstance(sha256, str) or len(sha256) != 64:
+        raise BadFile(path, "the header has no checksum: it is damaged", "header")
+    # The field stands near the start; only its first occurrence is the header's own.
+    zeroed = prefix.replace(sha256.encode("utf-8", "replace"), _ZEROES.encode(), 1)
+    if hashlib.sha256(zeroed).hexdigest() != sha256:
+        raise BadFile(path, "checksum mismatch: the header is damaged", "header")
+    if not isinstance(about, dict) or not isinstance(about.get("sha256"), dict):
+        raise BadFile(path, "embedkit's metadata is not what was expected", "header")
+    if about.get("schema") != SCHEMA:
+        found = about.get("schema")
+        raise BadFile(path, f"written in schema {found}, this version of embedkit reads {SCHEMA}: update embedkit")
+    return header, about
+
+
+def _tensor(path: object, name: str, entry: Any, data: mmap.mmap, origin: int) -> npt.NDArray[Any]:
+    try:
+        dtype, shape, (start, end) = np.dtype(_DTYPES[entry["dtype"]]), entry["shape"], entry["data_offsets"]
+        counts = [int(n) for n in shape]
+        if counts != shape or min(counts, default=0) < 0 or not 0 <= start <= end <= len(data) - origin:
+            raise ValueError
+        count = 1
+        for n in counts:
+            count *= n
+        if count * dtype.itemsize != end - start:
+            raise ValueError
+    except (ValueError, TypeError, KeyError):
+        raise BadFile(path, "its shape, type and place in the header do not fit", f"tensor '{name}'") from None
+    return np.frombuffer(data, dtype=dtype, count=count, offset=origin + start).reshape(counts)
+
+
+def load(path: str | os.PathLike[str], *, verify: bool | None = None) -> Embedding:
+    """Open a file that embedkit saved, memory-mapped: milliseconds for gigabytes.
+
+    Parameters
+    ----------
+    path
+        The file.
+    verify
+        Read every byte and compare checksums, and check values and labels one by one. `None` compares the checksums of
+        files up to 64 MB. The header and the labels are always verified.
+
+    Returns
+    -------
+    Embedding
+        Its matrix lies in the file until it is used.
+
+    Raises
+    ------
+    BadFile
+        It cannot be read, is no embedkit file, is cut or damaged, or was written by a later version.
+    """
+    arrays, about = read_tensors(path, verify=verify)
+    if about.get("class") != "Embedding":
+        raise BadFile(path, f"holds a {about.get('class')!r}, which this version of embedkit does not know")
+    try:
+        labels = Labels.from_blob(arrays["labels"].tobytes(), arrays["label_offsets"])
+        stored = arrays["vectors"]
+        n = len(labels)
+        if stored.ndim != 2 or len(stored) != n or stored.shape[1] == 0:
+            raise BadInput(f"{n} labels for vectors of shape {stored.shape}")
+        if stored.dtype not in (np.float32, np.float16, np.int8):
+            raise BadInput(f"vectors are {stored.dtype}, expected float32, float16 or int8")
+        scales = _of(arrays, "scales", np.float32, n) if stored.dtype == np.int8 else None
+        norms = _of(arrays, "norms", np.float64, n)
+        embedding = Embedding.from_stored(
+            labels, stored, scales=scales, norms=norms,
+            columns={name: _column(arrays, name, n) for name in about["columns"]}, provenance=about["provenance"],
+        )  # fmt: skip
+        if verify:
+            labels.check_distinct()
+            Embedding(labels, embedding.vectors)  # refuses what is not finite
+    except KeyError as error:
+        raise BadFile(path, f"its part {error} is missing") from None
+    except BadInput as error:
+        raise BadFile(path, str(error)) from None
+    return embedding
+
+
+def _of(arrays: Mapping[str, npt.NDArray[Any]], name: str, dtype: npt.DTypeLike, n: int) -> npt.NDArray[Any]:
+    array = arrays[name]
+    if array.dtype != dtype or array.shape != (n,):
+        raise BadInput(f"'{name}' is {array.dtype} of shape {array.shape}, expected {np.dtype(dtype)} of ({n},)")
+    return array
+
+
+def _column(arrays: Mapping[str, npt.NDArray[Any]], name: str, n: int) -> npt.NDArray[Any]:
+    if f"text/{name}" not in arrays:
+        column = arrays[f"column/{name}"]
+        return _of(arrays, f"column/{name}", column.dtype, n)
+    data, ends = arrays[f"text/{name}"].tobytes(), _of(arrays, f"ends/{name}", np.int64, n)
+    starts = np.concatenate([[0], ends[:-1]]) if n else ends
+    if n and (np.any(starts > ends) or ends[-1] != len(data)):
+        raise BadInput(f"the texts of column '{name}' do not fit their ends")
+    try:
+        texts = [data[a:b].decode("utf-8") for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
+    except UnicodeDecodeError:
+        raise BadInput(f"column '{name}' is not valid UTF-8") from None
+    return np.array(texts, dtype=np.str_)

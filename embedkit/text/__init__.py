@@ -1,0 +1,5 @@
+"""Text in: corpora."""
+
+from embedkit.text.corpus import Corpus
+
+__all__ = ["Corpus"]

@@ -1,0 +1,187 @@
+"""word2vec training by gensim, with the parts of it that fail in silence put right.
+
+- gensim reads only the first 10,000 tokens of a text: documents are handed over in pieces of that length.
+- Its running loss is one float32 shared by all threads, which stops growing at 2^27 and loses updates: here each job
+  has its own, and they are added up in float64.
+- An exception in the corpus or in a thread leaves its main loop waiting for ever: here it reaches the caller.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import gensim
+import numpy as np
+import numpy.typing as npt
+from gensim.models.callbacks import CallbackAny2Vec
+from gensim.models.word2vec_inner import train_batch_cbow, train_batch_sg
+
+from embedkit.errors import BadInput
+from embedkit.progress import Callback, Progress
+from embedkit.text import Corpus
+
+VERSION = f"gensim {gensim.__version__}"
+LONGEST_TEXT = 10_000  # tokens; gensim's MAX_WORDS_IN_BATCH, compiled in
+
+
+class Trained(NamedTuple):
+    """What came out: words with their counts, most frequent first, and their vectors."""
+
+    words: list[str]
+    counts: npt.NDArray[np.int64]
+    vectors: npt.NDArray[np.float32]
+    history: list[dict[str, float]]
+    documents: int
+    tokens: int
+
+
+def train(corpus: Corpus, parameters: dict[str, Any], callback: Callback | None) -> Trained:
+    """Train on `corpus` with gensim.
+
+    Parameters
+    ----------
+    corpus
+        What to train on.
+    parameters
+        Those of `embedkit.Word2Vec`, checked, none of them `None` that gensim does not know as such.
+    callback
+        Called with a `Progress` after every job.
+
+    Raises
+    ------
+    BadInput
+        No word reaches `min_count`, or the corpus is empty at a later pass.
+    """
+    model = _Model(**{("seed" if name == "random_state" else name): value for name, value in parameters.items()})
+    texts = _Texts(corpus)
+    model.build_vocab(texts)
+    documents = texts.documents
+    if len(model.wv) == 0:
+        raise BadInput(f"0 of {model.distinct} words reach min_count={parameters['min_count']}: lower it or add text")
+    meter = model.meter = _Meter(texts, callback, parameters["epochs"], model.corpus_total_words)
+    try:
+        model.train(
+            texts,
+            total_examples=model.corpus_count,
+            total_words=model.corpus_total_words,
+            epochs=parameters["epochs"],
+            compute_loss=True,
+            callbacks=[meter],
+            report_delay=1e9,
+        )
+    finally:
+        texts.stopped = True  # whatever ended the training, its threads find no more work
+    if meter.failure is not None:
+        raise meter.failure
+    counts = np.array([model.wv.get_vecattr(word, "count") for word in model.wv.index_to_key], dtype=np.int64)
+    words, tokens = model.wv.index_to_key, model.corpus_total_words
+    return Trained(words, counts, model.wv.vectors, meter.history, documents, tokens)
+
+
+class _Texts:
+    """The corpus as gensim wants it: texts of at most 10,000 tokens, again at each pass."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self.corpus = corpus
+        self.documents = 0
+        self.stopped = False
+        self.meter: _Meter | None = None
+
+    def __iter__(self) -> Iterator[list[str]]:
+        self.documents = 0
+        try:
+            for tokens in self.corpus:
+                if self.stopped:
+                    return
+                self.documents += 1
+                for start in range(0, len(tokens), LONGEST_TEXT):
+                    yield tokens[start : start + LONGEST_TEXT]
+        except Exception as error:
+            if self.meter is None:
+                raise
+            # In training this runs in gensim's own thread, where an exception would be printed and the caller wait.
+            self.meter.fail(error)
+
+
+class _Meter(CallbackAny2Vec):  # type: ignore[misc]  # gensim has no types
+    """Adds up loss and words, tells the callback, and keeps what went wrong in a thread."""
+
+    def __init__(self, texts: _Texts, callback: Callback | None, epochs: int, total: int) -> None:
+        self.texts, self.callback, self.epochs, self.total = texts, callback, epochs, total
+        texts.meter = self
+        self.history: list[dict[str, float]] = []
+        self.failure: Exception | None = None
+        self.lock = threading.Lock()
+
+    def on_epoch_begin(self, model: _Model) -> None:
+        self.loss, self.trained, self.done, self.start = 0.0, 0, 0, time.perf_counter()
+
+    def add(self, loss: float, trained: int, raw: int) -> None:
+        with self.lock:
+            self.loss += loss
+            self.trained += trained
+            self.done += raw
+            if self.callback is not None:
+                mean = self.loss / self.trained if self.trained else float("nan")
+                self.callback(
+                    Progress(len(self.history) + 1, self.epochs, self.done, self.total, unit="words", loss=mean)
+                )
+
+    def fail(self, error: Exception) -> None:
+        self.failure = self.failure or error
+        self.texts.stopped = True
+
+    def on_epoch_end(self, model: _Model) -> None:
+        seconds = time.perf_counter() - self.start
+        if self.done == 0 and self.failure is None:
+            self.fail(BadInput(f"the corpus gave no documents in epoch {len(self.history) + 1}: is it re-readable?"))
+        self.history.append(
+            {
+                "epoch": len(self.history) + 1,
+                "loss": self.loss / self.trained if self.trained else float("nan"),
+                "words": self.trained,
+                "alpha": float(model.min_alpha_yet_reached),
+                "seconds": seconds,
+                "words_per_second": self.done / seconds,
+            }
+        )
+
+
+class _LossOfOneJob:
+    """The model as one job sees it, with a running loss of its own."""
+
+    def __init__(self, model: _Model) -> None:
+        self._model = model
+        self.running_training_loss = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+
+class _Model(gensim.models.Word2Vec):  # type: ignore[misc]  # gensim has no types
+    meter: _Meter
+    distinct = 0
+
+    def prepare_vocab(self, *args: Any, **kwargs: Any) -> Any:
+        self.distinct = len(self.raw_vocab)
+        return super().prepare_vocab(*args, **kwargs)
+
+    def _do_train_job(self, sentences: list[list[str]], alpha: float, inits: Any) -> tuple[int, int]:
+        work, neu1 = inits
+        raw = sum(map(len, sentences))
+        try:
+            if self.meter.failure is not None:
+                return 0, raw
+            job = _LossOfOneJob(self)
+            if self.sg:
+                trained = train_batch_sg(job, sentences, alpha, work, True)
+            else:
+                trained = train_batch_cbow(job, sentences, alpha, work, neu1, True)
+            self.meter.add(float(job.running_training_loss), trained, raw)
+        except Exception as error:
+            self.meter.fail(error)
+            return 0, raw
+        return trained, raw
