@@ -89,7 +89,13 @@ def main(args: Sequence[str] | None = None) -> int:
         if settings["debug"]:
             raise
         if isinstance(error, EmbedkitError):
-            code = UNKNOWN_WORD if isinstance(error, UnknownWord) else BAD_INPUT if isinstance(error, BadInput) else FAILURE
+            code = (
+                UNKNOWN_WORD
+                if isinstance(error, UnknownWord)
+                else BAD_INPUT
+                if isinstance(error, BadInput)
+                else FAILURE
+            )
             return complain(str(error), code)
         if isinstance(error, MemoryError):
             return complain(f"out of memory: {error}", FAILURE)

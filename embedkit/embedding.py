@@ -126,9 +126,7 @@ class Embedding:
             As for the class.
         """
         self = cls.__new__(cls)
-        return self._set(
-            stored, labels, columns=columns or {}, provenance=provenance or {}, scales=scales, norms=norms
-        )
+        return self._set(stored, labels, columns=columns or {}, provenance=provenance or {}, scales=scales, norms=norms)
 
     # -- what it holds -------------------------------------------------------------------------------------------
 
@@ -508,7 +506,9 @@ def _check_finite(matrix: npt.NDArray[Any], labels: Labels, reason: str = "not a
         if not finite.all():
             row, column = (int(i) for i in np.argwhere(~finite)[0])
             row += rows.start
-            raise BadInput(f"row {row} ('{printable(labels[row])}'), column {column} is {reason}: {matrix[row, column]}")
+            raise BadInput(
+                f"row {row} ('{printable(labels[row])}'), column {column} is {reason}: {matrix[row, column]}"
+            )
 
 
 def _columns(columns: Mapping[str, npt.ArrayLike], n: int) -> dict[str, npt.NDArray[Any]]:

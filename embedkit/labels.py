@@ -215,9 +215,7 @@ class Labels(Sequence[str]):
         return letters
 
 
-def _alignment_distances(
-    query: bytes, letters: npt.NDArray[np.uint8], lengths: IntArray
-) -> npt.NDArray[np.uint8]:
+def _alignment_distances(query: bytes, letters: npt.NDArray[np.uint8], lengths: IntArray) -> npt.NDArray[np.uint8]:
     """Optimal string alignment distance of `query` to every column of `letters`, all columns at once."""
     height, n = letters.shape
     before = np.zeros((height + 1, n), dtype=np.uint8)

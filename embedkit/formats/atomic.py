@@ -33,10 +33,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     target = Path(os.path.realpath(path))
     try:
-        if target.exists() and not target.is_file():
-            if target.is_dir():
-                raise BadFile(path, "cannot be written: it is a folder")
-            with target.open("wb") as stream:
+        if target.is_dir():
+            raise BadFile(path, "cannot be written: it is a folder")
+        # /dev/stdout may lead to a regular file that others write to as well: it must not be replaced.
+        if os.fspath(path).startswith(("/dev/", "/proc/")) or (target.exists() and not target.is_file()):
+            with Path(path).open("ab") as stream:
                 yield stream
             return
         with _beside(target) as (stream, temporary):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -97,7 +98,7 @@ def from_frame(frame: pd.DataFrame, *, columns: Sequence[str] = ()) -> Embedding
     )
 
 
-def write_csv(embedding: Embedding, path: str | os.PathLike[str]) -> None:
+def write_csv(embedding: Embedding, path: str | os.PathLike[str] | BinaryIO) -> None:
     """Write ``label, columns, dimensions`` as CSV (UTF-8, strings quoted), all or nothing.
 
     Numbers are written so that reading them as float32 gives the same bits. To read words such as ``nan`` or ``null``
@@ -108,11 +109,15 @@ def write_csv(embedding: Embedding, path: str | os.PathLike[str]) -> None:
     embedding
         What to write.
     path
-        The file; a pipe or ``/dev/stdout`` will do.
+        The file, or a binary stream that is open for writing.
+
+    Raises
+    ------
+    BadFile
+        The file cannot be written.
     """
     frame = to_frame(embedding)
-    with replacing(path) as stream:
+    with replacing(path) if isinstance(path, str | os.PathLike) else contextlib.nullcontext(path) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
         frame.to_csv(text, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-        text.flush()
-        text.detach()
+        text.detach()  # flushes, and leaves the stream open

@@ -65,7 +65,9 @@ class Corpus:
         elif callable(source):
             self._documents: Callable[[], Iterable[Document]] = source
         elif isinstance(source, Iterator):
-            raise BadInput("an iterator can be read only once, training reads many times: pass a function that makes it")
+            raise BadInput(
+                "an iterator can be read only once, training reads many times: pass a function that makes it"
+            )
         elif not isinstance(source, Iterable):
             raise BadInput(f"a corpus is made of paths, documents or a function that gives them, not {source!r:.60}")
         elif isinstance(source, Sequence) and source and all(isinstance(item, os.PathLike) for item in source):

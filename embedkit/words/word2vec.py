@@ -147,7 +147,9 @@ class Word2Vec(Embedder[Corpus]):
 
         trained = train(corpus, parameters, callback)
         if not np.isfinite(trained.vectors).all():
-            raise TrainingDiverged(f"the vectors are not finite after training at alpha={parameters['alpha']}: lower it")
+            raise TrainingDiverged(
+                f"the vectors are not finite after training at alpha={parameters['alpha']}: lower it"
+            )
         self.history_ = trained.history
         self.embedding_ = Embedding(
             trained.words,
@@ -203,5 +205,7 @@ class Word2Vec(Embedder[Corpus]):
         if self.random_state is None:
             parameters["random_state"] = secrets.randbits(32)
         elif not isinstance(self.random_state, int | np.integer) or not 0 <= self.random_state < 2**32:
-            raise BadInput(f"random_state must be a whole number from 0 to 2^32 - 1, or None, not {self.random_state!r}")
+            raise BadInput(
+                f"random_state must be a whole number from 0 to 2^32 - 1, or None, not {self.random_state!r}"
+            )
         return parameters

@@ -1,0 +1,47 @@
+"""`embedkit info`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import open_vectors
+from .output import Printer, format_option
+
+
+@click.command(short_help="Tell what a file of vectors holds and where it comes from.")
+@click.argument("file", required=False, type=click.Path(path_type=Path), envvar="EMBEDKIT_VECTORS")
+@click.option("--verify", is_flag=True, help="Read every byte and compare checksums, whatever the size.")
+@format_option
+def info(file: Path | None, verify: bool, style: str) -> None:
+    """Tell what FILE holds and where it comes from; by default $EMBEDKIT_VECTORS, else the shipped vectors."""
+    if file is not None and verify:
+        from embedkit import load
+
+        embedding = load(file, verify=True)
+    else:
+        embedding = open_vectors(file)
+    facts: list[tuple[str, Any]] = [
+        ("labels", len(embedding)),
+        ("dimensions", embedding.width),
+        ("storage", embedding.storage),
+        ("columns", ", ".join(embedding.columns) or None),
+        ("first labels", ", ".join(embedding.labels[:8])),
+        *_flat(embedding.provenance),
+    ]
+    printer = Printer(["fact", "value"], style)
+    printer.print(facts)
+    printer.close()
+
+
+def _flat(record: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested records as dotted names; lists as JSON."""
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", json.dumps(value) if isinstance(value, list | bool) else value

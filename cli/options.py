@@ -1,0 +1,50 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from embedkit import Embedding, load
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def vectors_option(function: _Function) -> _Function:
+    """``-m/--vectors FILE``: which vectors; `open_vectors` opens them."""
+    return click.option(
+        "-m",
+        "--vectors",
+        envvar="EMBEDKIT_VECTORS",
+        type=click.Path(path_type=Path),
+        help="File of vectors that embedkit saved; by default $EMBEDKIT_VECTORS, else the vectors that ship with it.",
+    )(function)
+
+
+def device_option(function: _Function) -> _Function:
+    """``--device``: what computes."""
+    return click.option(
+        "--device",
+        type=click.Choice(["auto", "numpy", "cpu", "cuda", "mps"]),
+        default="auto",
+        help="What computes: numpy, or torch on a CPU or GPU; auto takes a GPU for large batches.",
+    )(function)
+
+
+def ignore_case_option(function: _Function) -> _Function:
+    """``--ignore-case``: other capitals will do."""
+    return click.option(
+        "--ignore-case", is_flag=True, help="Take a word in other capitals where the exact one is unknown."
+    )(function)
+
+
+def open_vectors(path: Path | None) -> Embedding:
+    """The vectors at `path`, or the shipped ones."""
+    if path is not None:
+        return load(path)
+    from embedkit import pretrained
+
+    return pretrained.load()

@@ -1,0 +1,155 @@
+"""`embedkit analogy` and `embedkit similar`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import click
+
+from embedkit import Embedding, Search
+from embedkit.errors import BadFile, BadInput
+from embedkit.search import Neighbours
+
+from . import BAD_INPUT, OK, UNKNOWN_WORD, complain
+from .options import device_option, ignore_case_option, open_vectors, vectors_option
+from .output import Printer, format_option
+
+Line: TypeAlias = tuple[int, list[str]]
+
+_BATCH = 4096  # lines answered together
+
+k_option = click.option("-k", default=10, type=click.IntRange(min=1), help="Answers a question.")
+inputs_option = click.option("--with-inputs", is_flag=True, help="Let the words that were asked with be answers too.")
+input_option = click.option(
+    "-i", "--input", "batch", type=click.Path(path_type=Path), help="File of questions, one a line; - reads from stdin."
+)
+
+
+@click.command(short_help="Answer A - B + C: king - man + woman.")
+@click.argument("words", nargs=-1, metavar="A B C")
+@input_option
+@k_option
+@click.option("--method", type=click.Choice(["3cosadd", "3cosmul"]), default="3cosadd", help="How to score.")
+@inputs_option
+@ignore_case_option
+@vectors_option
+@device_option
+@format_option
+def analogy(words: tuple[str, ...], batch: Path | None, k: int, method: Literal["3cosadd", "3cosmul"],
+            with_inputs: bool, ignore_case: bool, vectors: Path | None, device: Any, style: str) -> int:  # fmt: skip
+    """Answer A - B + C, as in: embedkit analogy king man woman.
+
+    Questions can also come from a file (-i FILE) or from standard input (embedkit analogy -), three words a line,
+    separated by spaces, or by tabs where words hold spaces. Questions with unknown words are named, the others
+    answered, and the exit code is 3.
+    """
+    lines = _questions(words, batch, 3)
+
+    def ask(search: Search, asked: Sequence[Sequence[str]]) -> Neighbours:
+        return search.analogies(
+            asked, k, method=method, exclude_inputs=not with_inputs, missing="skip", ignore_case=ignore_case
+        )
+
+    return _answer(lines, 3, ask, open_vectors(vectors), device, style, single=batch is None and words != ("-",))
+
+
+@click.command(short_help="Show the nearest neighbours of words.")
+@click.argument("words", nargs=-1, metavar="WORD...")
+@input_option
+@k_option
+@inputs_option
+@ignore_case_option
+@vectors_option
+@device_option
+@format_option
+def similar(words: tuple[str, ...], batch: Path | None, k: int, with_inputs: bool, ignore_case: bool,
+            vectors: Path | None, device: Any, style: str) -> int:  # fmt: skip
+    """Show the nearest neighbours of each WORD by cosine, as in: embedkit similar king queen.
+
+    Words can also come from a file (-i FILE) or from standard input (embedkit similar -), one a line. Unknown words are
+    named, the others answered, and the exit code is 3.
+    """
+    lines = _questions(words, batch, 1)
+
+    def ask(search: Search, asked: Sequence[Sequence[str]]) -> Neighbours:
+        flat = [word for question in asked for word in question]
+        return search.similar(flat, k, exclude_inputs=not with_inputs, missing="skip", ignore_case=ignore_case)
+
+    single = batch is None and len(words) == 1 and words != ("-",)
+    return _answer(lines, 1, ask, open_vectors(vectors), device, style, single=single)
+
+
+def _questions(words: tuple[str, ...], batch: Path | None, size: int) -> Iterator[Line]:
+    """Questions of `size` words with their numbers, from the command line, a file, or standard input."""
+    if batch is not None and words:
+        raise click.UsageError("give words or -i FILE, not both")
+    if batch is not None or words == ("-",):
+        return _read(Path("-") if batch is None else batch, size)
+    if not words or (size > 1 and len(words) != size):
+        expected = "three words: A B C, for A - B + C" if size == 3 else "one word or more"
+        raise click.UsageError(f"expected {expected} (or - for standard input), got {len(words)}")
+    return ((number, list(words[start : start + size])) for number, start in enumerate(range(0, len(words), size), 1))
+
+
+def _read(path: Path, size: int) -> Iterator[Line]:
+    name = "standard input" if str(path) == "-" else str(path)
+    try:
+        stream = sys.stdin.buffer if str(path) == "-" else path.open("rb")
+        for number, raw in enumerate(stream, start=1):
+            try:
+                line = raw.decode("utf-8").removeprefix("\ufeff" if number == 1 else "").rstrip("\r\n")
+            except UnicodeDecodeError as error:
+                reason = f"is not valid UTF-8 at byte {error.start} of the line"
+                raise BadFile(name, reason, f"line {number}") from None
+            # A tab says that words may hold spaces; a line for one word is that word.
+            words = [line] if size == 1 else line.split("\t") if "\t" in line else line.split()
+            if any(word.strip() for word in words):
+                yield number, words
+    except OSError as error:
+        raise BadFile(name, f"cannot be read: {error.strerror or error}") from error
+
+
+def _answer(
+    lines: Iterable[Line],
+    size: int,
+    ask: Callable[[Search, Sequence[Sequence[str]]], Neighbours],
+    embedding: Embedding,
+    device: Any,
+    style: str,
+    *,
+    single: bool,
+) -> int:
+    """Answer `lines` in batches, print, and name what could not be answered; gives the exit code."""
+    search = Search(embedding, device=device)
+    # A person who asks one question needs no column that repeats it.
+    short = single and style == "table"
+    printer = Printer(["rank", "label", "score"] if short else ["query", "rank", "label", "score"], style)
+    code = OK
+    lines = iter(lines)
+    bad: BadInput | None = None
+    while bad is None:
+        numbered: list[Line] = []
+        try:
+            numbered.extend(islice(lines, _BATCH))
+        except BadInput as error:  # what came before the damage is answered all the same
+            bad = error
+        if not numbered and bad is None:
+            break
+        for number, words in numbered:
+            if len(words) != size:
+                code = complain(f"line {number}: expected {size} words, found {len(words)}", BAD_INPUT)
+        found = ask(search, [words for _, words in numbered if len(words) == size])
+        printer.print([tuple(row)[1:] if short else tuple(row) for row in found])
+        if found.unknown:
+            error = embedding.labels.unknown(found.unknown)
+            for word in error.missing:
+                complain(f"unknown word {error.describe(word)}", UNKNOWN_WORD)
+            code = code or UNKNOWN_WORD
+    printer.close()
+    if bad is not None:
+        return complain(str(bad), BAD_INPUT)
+    return code

@@ -1,0 +1,239 @@
+"""Accuracy on analogy questions, by section, with coverage, and with and without the inputs as possible answers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from embedkit.embedding import Embedding
+from embedkit.errors import BadFile, BadInput
+from embedkit.kernels.exact import Integers
+from embedkit.search.search import Device, Method, Search
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Rules: TypeAlias = Literal["gensim", "cased"]
+RULES: tuple[Rules, ...] = ("gensim", "cased")
+
+NOT_COVERED, WRONG, RIGHT = -1, 0, 1
+_GENSIM_TOPN = 5
+
+
+class Question(NamedTuple):
+    """``a - b + c = answer``, as in king - man + woman = queen."""
+
+    a: str
+    b: str
+    c: str
+    answer: str
+
+
+class Section(NamedTuple):
+    """How one section of questions went: counts of questions."""
+
+    section: str
+    questions: int
+    covered: int
+    correct: int
+    correct_with_inputs: int
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the covered questions answered right, the inputs being no answers; NaN if none is covered."""
+        return self.correct / self.covered if self.covered else float("nan")
+
+    @property
+    def accuracy_with_inputs(self) -> float:
+        """The same where the inputs may be answers."""
+        return self.correct_with_inputs / self.covered if self.covered else float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class AnalogyReport:
+    """What `evaluate_analogies` measured.
+
+    Attributes
+    ----------
+    sections
+        A `Section` each, in the order of the file.
+    verdicts
+        Of every question in order: 1 right, 0 wrong, -1 not covered; int8.
+    verdicts_with_inputs
+        The same where the inputs may be answers.
+    rules, method, vocabulary, device
+        How it was measured: the rules, the method, how many of the first rows were searched, and on what.
+    """
+
+    sections: tuple[Section, ...]
+    verdicts: npt.NDArray[np.int8]
+    verdicts_with_inputs: npt.NDArray[np.int8]
+    rules: Rules
+    method: Method
+    vocabulary: int
+    device: str
+
+    @property
+    def total(self) -> Section:
+        """All sections together."""
+        return Section("total", *(sum(counts) for counts in list(zip(*self.sections, strict=True))[1:]))
+
+    def __iter__(self) -> Iterator[Section]:
+        yield from self.sections
+        yield self.total
+
+    def to_frame(self) -> pd.DataFrame:
+        """A DataFrame with a row a section and one for the total."""
+        import pandas as pd
+
+        rows = [(*section, section.accuracy, section.accuracy_with_inputs) for section in self]
+        return pd.DataFrame(rows, columns=[*Section._fields, "accuracy", "accuracy_with_inputs"])
+
+    def __repr__(self) -> str:
+        t = self.total
+        return (
+            f"AnalogyReport({t.correct} of {t.covered} covered questions right ({t.accuracy:.1%}), {t.questions} asked)"
+        )
+
+
+def read_questions(path: str | os.PathLike[str]) -> dict[str, list[Question]]:
+    """Read questions in the layout of word2vec's questions-words.txt.
+
+    A line ``: NAME`` begins a section; the others hold four words ``a b c d`` that mean b - a + c = d. This is the one
+    place where that order is turned into embedkit's ``a - b + c``.
+
+    Parameters
+    ----------
+    path
+        A UTF-8 text file.
+
+    Returns
+    -------
+    dict of str to list of Question
+        By section, in the order of the file; questions before the first section are in one named ``""``.
+
+    Raises
+    ------
+    BadFile
+        It cannot be read, is not UTF-8, has a line that is not four words, or no question at all.
+    """
+    sections: dict[str, list[Question]] = {}
+    section = sections.setdefault("", [])
+    number = 0
+    try:
+        with Path(path).open("rb") as stream:
+            for number, raw in enumerate(stream, start=1):
+                line = raw.decode("utf-8").removeprefix("\ufeff").strip()
+                if line.startswith(":"):
+                    section = sections.setdefault(line[1:].strip(), [])
+                elif line:
+                    words = line.split()
+                    if len(words) != 4:
+                        raise BadFile(path, f"expected four words a b c d, found {len(words)}", f"line {number}")
+                    a, b, c, d = words
+                    section.append(Question(b, a, c, d))
+    except OSError as error:
+        raise BadFile(path, f"cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise BadFile(path, f"is not valid UTF-8 at byte {error.start} of the line", f"line {number}") from None
+    if not any(sections.values()):
+        raise BadFile(path, "holds no questions: expected lines of four words a b c d, and ': NAME' lines")
+    return {name: questions for name, questions in sections.items() if questions}
+
+
+def evaluate_analogies(
+    embedding: Embedding,
+    questions: Mapping[str, Sequence[Question]],
+    *,
+    restrict: int | None = None,
+    method: Method = "3cosadd",
+    rules: Rules = "gensim",
+    device: Device = "auto",
+) -> AnalogyReport:
+    """Answer all questions, in one batched exact search, and count.
+
+    Parameters
+    ----------
+    embedding
+        Vectors to measure, most frequent word first.
+    questions
+        By section, as `read_questions` gives them.
+    restrict
+        Search, and count as known, only the first so many rows; `None` for all.
+    method
+        See `embedkit.Search.analogies`.
+    rules
+        ``"gensim"``: as gensim's ``evaluate_word_analogies``: capitals are ignored, the first of several rows that
+        differ in them counts; of the five best rows without the inputs, the first that is no case variant of an input
+        is the answer. ``"cased"``: words are taken exactly as written.
+    device
+        See `embedkit.Search`.
+
+    Returns
+    -------
+    AnalogyReport
+        A question is covered if all its four words are known; the others are in none of the accuracies.
+
+    Raises
+    ------
+    BadInput
+        `restrict` is less than one, or `rules` is unknown.
+    """
+    if rules not in RULES:
+        raise BadInput(f"rules are one of {', '.join(RULES)}, not '{rules}'")
+    if restrict is not None and restrict < 1:
+        raise BadInput(f"restrict must be 1 or more, or None, not {restrict}")
+    vocabulary = embedding if restrict is None else embedding.head(restrict)
+    canon, terms = _resolve(vocabulary, [q for section in questions.values() for q in section], rules)
+    covered = (terms >= 0).all(axis=1)
+    asked = terms[covered]
+    # Best answers with the inputs among them: enough that, inputs left out, the rules still see as many as they need.
+    wanted = 3 + (_GENSIM_TOPN if rules == "gensim" else 1)
+    found, used = Search(vocabulary, device=device).solve_rows(asked[:, :3], wanted, method, exclude_inputs=False)
+    verdicts = np.full((2, len(terms)), NOT_COVERED, dtype=np.int8)
+    verdicts[0, covered] = _is_right(found.rows, asked, canon, wanted - 3)
+    verdicts[1, covered] = canon[found.rows[:, 0]] == canon[asked[:, 3]]
+    sections = []
+    start = 0
+    for name, members in questions.items():
+        without, with_inputs = verdicts[:, start : start + len(members)]
+        known = int((without >= 0).sum())
+        sections.append(Section(name, len(members), known, int((without > 0).sum()), int((with_inputs > 0).sum())))
+        start += len(members)
+    return AnalogyReport(tuple(sections), *verdicts, rules, method, len(vocabulary), used)
+
+
+def _resolve(vocabulary: Embedding, questions: Sequence[Question], rules: Rules) -> tuple[Integers, Integers]:
+    """Which row stands for each row (the first written alike), and the four rows of each question (-1: unknown)."""
+    if rules == "cased":
+        rows = vocabulary.rows([word for question in questions for word in question], missing="mark")
+        return np.arange(len(vocabulary) + 1, dtype=np.int64), rows.reshape(-1, 4)
+    first: dict[str, int] = {}
+    # One more at the end, so that row -1 (no answer) stands for itself and equals nothing.
+    canon = np.full(len(vocabulary) + 1, -1, dtype=np.int64)
+    for row, label in enumerate(vocabulary):
+        canon[row] = first.setdefault(label.upper(), row)
+    found = [first.get(word.upper(), -1) for question in questions for word in question]
+    return canon, np.array(found, dtype=np.int64).reshape(-1, 4)
+
+
+def _is_right(rows: Integers, asked: Integers, canon: Integers, best: int) -> npt.NDArray[np.bool_]:
+    """Whether the answer, the inputs left out, is the expected one.
+
+    `rows` (m, k) are the best answers, inputs among them. The `best` first that are no inputs are looked at; the answer
+    is the first of them that is no case variant of an input, or else the last.
+    """
+    inputs, expected = asked[:, :3], asked[:, 3]
+    other = (rows[:, :, None] != inputs[:, None, :]).all(axis=2) & (rows >= 0)
+    looked_at = other & (np.cumsum(other, axis=1) <= best)
+    fresh = looked_at & (canon[rows][:, :, None] != canon[inputs][:, None, :]).all(axis=2)
+    last = rows.shape[1] - 1 - np.argmax(looked_at[:, ::-1], axis=1)
+    place = np.where(fresh.any(axis=1), np.argmax(fresh, axis=1), last)
+    right: npt.NDArray[np.bool_] = canon[rows[np.arange(len(rows)), place]] == canon[expected]
+    return right & looked_at.any(axis=1)

@@ -1,0 +1,89 @@
+"""What a search finds: a tidy table of query, rank, label and score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from embedkit.errors import printable
+from embedkit.kernels.exact import Doubles, Integers
+from embedkit.labels import Labels
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SHOWN = 50  # lines in a notebook
+
+
+class Neighbour(NamedTuple):
+    """One answer: to which `query`, at which `rank` (from 1), which `label`, with which `score`."""
+
+    query: str
+    rank: int
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """The answers to m queries, at most k each, best first. Iterating gives a `Neighbour` each.
+
+    Attributes
+    ----------
+    queries
+        What was asked, in words; m of them.
+    rows
+        Row numbers of the answers, shape (m, k) int64; -1 where there is none.
+    scores
+        Their scores, shape (m, k) float64; NaN where there is none.
+    labels
+        The labels that `rows` point into.
+    unknown
+        Labels that were asked with and do not exist (with ``missing="skip"``); their queries have no answers.
+    device
+        What computed the matrix products: ``"numpy"``, ``"cpu"`` (torch), ``"cuda"``, ``"mps"``.
+    """
+
+    queries: Sequence[str]
+    rows: Integers
+    scores: Doubles
+    labels: Labels
+    unknown: tuple[str, ...] = ()
+    device: str = "numpy"
+
+    def __iter__(self) -> Iterator[Neighbour]:
+        for query, rows, scores in zip(self.queries, self.rows.tolist(), self.scores.tolist(), strict=True):
+            for rank, (row, score) in enumerate(zip(rows, scores, strict=True), start=1):
+                if row >= 0:
+                    yield Neighbour(query, rank, self.labels[row], score)
+
+    def __len__(self) -> int:
+        return int((self.rows >= 0).sum())
+
+    @property
+    def best(self) -> list[str | None]:
+        """The best answer to each query, `None` where there is none."""
+        return [self.labels[row] if row >= 0 else None for row in self.rows[:, 0].tolist()]
+
+    def to_frame(self) -> pd.DataFrame:
+        """A DataFrame with the columns query, rank, label, score."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self), columns=Neighbour._fields)
+
+    def __repr__(self) -> str:
+        return f"Neighbours({len(self.queries)} queries, {len(self)} answers, device={self.device})"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+        from itertools import islice
+
+        body = "".join(
+            f"<tr><td>{escape(printable(query))}</td><td>{rank}</td><th>{escape(printable(label))}</th>"
+            f"<td>{score:.4f}</td></tr>"
+            for query, rank, label, score in islice(self, _SHOWN)
+        )
+        more = f"<caption>first {_SHOWN} of {len(self):,} answers</caption>" if len(self) > _SHOWN else ""
+        head = "".join(f"<th>{name}</th>" for name in Neighbour._fields)
+        return f"<table>{more}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
