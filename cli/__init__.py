@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -85,7 +86,7 @@ def main(args: Sequence[str] | None = None) -> int:
         # The reader of our output has seen enough. Keep the interpreter from flushing into the closed pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return OK
-    except Exception as error:  # noqa: BLE001  # the last stop: every error ends in one line
+    except Exception as error:  # the last stop: every error ends in one line
         if settings["debug"]:
             raise
         if isinstance(error, EmbedkitError):
@@ -105,8 +106,6 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def complain(message: str, code: int) -> int:
     """Say what is wrong on stderr, in one line; gives `code` back."""
-    try:
+    with contextlib.suppress(OSError):  # stderr is closed: nobody listens, the exit code still tells
         click.echo(f"embedkit: {printable(message)}", err=True)
-    except OSError:  # stderr is closed: nobody listens, the exit code still tells
-        pass
     return code

@@ -1,4 +1,4 @@
-"""`embedkit evaluate`: how good are these vectors?"""
+"""`embedkit evaluate`: how good vectors are."""
 
 from __future__ import annotations
 

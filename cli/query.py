@@ -145,9 +145,9 @@ def _answer(
         found = ask(search, [words for _, words in numbered if len(words) == size])
         printer.print([tuple(row)[1:] if short else tuple(row) for row in found])
         if found.unknown:
-            error = embedding.labels.unknown(found.unknown)
-            for word in error.missing:
-                complain(f"unknown word {error.describe(word)}", UNKNOWN_WORD)
+            unknown = embedding.labels.unknown(found.unknown)
+            for word in unknown.missing:
+                complain(f"unknown word {unknown.describe(word)}", UNKNOWN_WORD)
             code = code or UNKNOWN_WORD
     printer.close()
     if bad is not None:

@@ -15,11 +15,11 @@ class Embedder(ABC, Generic[Data]):
     """Something that is fitted to data and then makes vectors.
 
     Every embedder has `fit`, which returns itself and leaves what it learned in attributes ending in ``_``;
-    `get_params` and `set_params`; and, where it draws random numbers, a ``random_state``. Nothing is checked or computed
-    in its constructor, so that scikit-learn's `clone` works.
+    `get_params` and `set_params`; and, where it draws random numbers, a ``random_state``. Its constructor neither
+    checks nor computes anything, so that scikit-learn's `clone` works.
 
-    - *Word trainers* take a `Corpus`: ``fit(corpus)`` leaves an `Embedding` in ``embedding_``, ``fit_transform(corpus)``
-      returns it, ``transform(labels)`` gives the Embedding of those labels.
+    - *Word trainers* take a `Corpus`: ``fit(corpus)`` leaves an `Embedding` in ``embedding_``,
+      ``fit_transform(corpus)`` returns it, ``transform(labels)`` gives the Embedding of those labels.
     - *Row embedders* take rows, and are scikit-learn transformers. What comes in labelled (Embedding, DataFrame) goes
       out labelled; an array gives an array.
 

@@ -194,7 +194,7 @@ class Embedding:
 
     def _decoded(self, rows: slice | IntArray) -> FloatArray:
         """Vectors of `rows` as float32."""
-        part = self._stored[rows].astype(np.float32, copy=False)
+        part: FloatArray = self._stored[rows].astype(np.float32, copy=False)
         return part if self._scales is None else part * self._scales[rows][:, None]
 
     # -- a mapping from labels to vectors ------------------------------------------------------------------------
@@ -221,7 +221,8 @@ class Embedding:
             Naming every label that is not there, with near spellings.
         """
         if isinstance(labels, str):
-            return self._decoded(self.rows([labels]))[0]
+            vector: FloatArray = self._decoded(self.rows([labels]))[0]
+            return vector
         return self._decoded(self.rows(labels))
 
     def get(self, label: str, default: _Default | None = None) -> FloatArray | _Default | None:
@@ -254,7 +255,7 @@ class Embedding:
             raise self._labels.unknown(wanted[i] for i in np.flatnonzero(found < 0))
         return found
 
-    def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> npt.NDArray[Any]:
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.array(self.vectors, dtype=dtype, copy=copy)
 
     @property

@@ -1,7 +1,7 @@
-"""Labels: an immutable sequence of distinct strings that finds a row by name without building a dictionary first.
+r"""Labels: an immutable sequence of distinct strings that finds a row by name without building a dictionary first.
 
 All labels live in one UTF-8 blob, each between two line feeds (which no label may hold), so looking one up is a
-single `bytes.find` for ``\\n label \\n``: about a tenth of a millisecond for 50,000 words. A dictionary costs as much
+single `bytes.find` for ``\n label \n``: about a tenth of a millisecond for 50,000 words. A dictionary costs as much
 as a hundred-odd such scans whatever the size, so it is built once that many have been asked for.
 """
 
@@ -209,7 +209,7 @@ class Labels(Sequence[str]):
         """Lower-cased bytes of the labels at `rows`, one column a label, padded with zeros."""
         data = np.frombuffer(self._blob, dtype=np.uint8)
         position = np.arange(int(lengths.max()), dtype=np.int64)[:, None]
-        letters = data[np.minimum(self._offsets[rows] + position, len(data) - 1)]
+        letters: npt.NDArray[np.uint8] = data[np.minimum(self._offsets[rows] + position, len(data) - 1)]
         letters[(letters >= 65) & (letters <= 90)] += 32
         letters[position >= lengths] = 0
         return letters
@@ -230,7 +230,8 @@ def _alignment_distances(query: bytes, letters: npt.NDArray[np.uint8], lengths: 
                 swapped = (letters[j - 1] == query[i - 2]) & (letters[j - 2] == letter)
                 np.minimum(row[j], before[j - 2] + 1, out=row[j], where=swapped)
         before, last = last, row
-    return last[lengths, np.arange(n)]
+    distances: npt.NDArray[np.uint8] = last[lengths, np.arange(n)]
+    return distances
 
 
 def _pack(labels: Iterable[object]) -> tuple[bytes, IntArray]:

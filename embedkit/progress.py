@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def bar(description: str) -> Callback:
     """
     from tqdm import tqdm
 
-    current: tqdm[None] | None = None
+    current: tqdm[Any] | None = None
     epoch = 0
 
     def draw(event: Progress) -> None:

@@ -206,7 +206,7 @@ def evaluate_analogies(
         known = int((without >= 0).sum())
         sections.append(Section(name, len(members), known, int((without > 0).sum()), int((with_inputs > 0).sum())))
         start += len(members)
-    return AnalogyReport(tuple(sections), *verdicts, rules, method, len(vocabulary), used)
+    return AnalogyReport(tuple(sections), verdicts[0], verdicts[1], rules, method, len(vocabulary), used)
 
 
 def _resolve(vocabulary: Embedding, questions: Sequence[Question], rules: Rules) -> tuple[Integers, Integers]:
@@ -236,4 +236,5 @@ def _is_right(rows: Integers, asked: Integers, canon: Integers, best: int) -> np
     last = rows.shape[1] - 1 - np.argmax(looked_at[:, ::-1], axis=1)
     place = np.where(fresh.any(axis=1), np.argmax(fresh, axis=1), last)
     right: npt.NDArray[np.bool_] = canon[rows[np.arange(len(rows)), place]] == canon[expected]
-    return right & looked_at.any(axis=1)
+    right &= looked_at.any(axis=1)
+    return right

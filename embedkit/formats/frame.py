@@ -76,6 +76,8 @@ def from_frame(frame: pd.DataFrame, *, columns: Sequence[str] = ()) -> Embedding
     BadInput
         A named column does not exist, a dimension is not numeric, or a value is missing (named by row and column).
     """
+    import pandas as pd
+
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise BadInput(f"no column '{printable(str(missing[0]))}' in the table; it has: {list(frame.columns)}")
@@ -83,7 +85,7 @@ def from_frame(frame: pd.DataFrame, *, columns: Sequence[str] = ()) -> Embedding
         raise BadInput(f"row {int(np.flatnonzero(frame.index.isna())[0])} has no label")
     dimensions = frame.drop(columns=list(columns))
     for name, dtype in dimensions.dtypes.items():
-        if not np.issubdtype(np.asarray(dimensions[name]).dtype, np.number) and dtype != bool:
+        if not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype)):
             raise BadInput(f"column '{printable(str(name))}' is not numeric ({dtype}): name it in `columns`")
     holes = np.argwhere(dimensions.isna().to_numpy())
     if len(holes):

@@ -133,7 +133,7 @@ def _header_bytes(header: Mapping[str, Any], described: str) -> bytes:
 
 def _bytes(array: npt.NDArray[Any]) -> memoryview:
     """The bytes of `array` in C order, without copying where it already lies so."""
-    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _digest(array: npt.NDArray[Any]) -> str:

@@ -25,7 +25,10 @@ def to_torch(embedding: Embedding, *, freeze: bool = True) -> torch.nn.Embedding
     """
     import torch
 
-    return torch.nn.Embedding.from_pretrained(torch.from_numpy(np.array(embedding.vectors)), freeze=freeze)
+    weights = torch.from_numpy(np.array(embedding.vectors))
+    module = torch.nn.Embedding(len(weights), embedding.width, _weight=weights)
+    module.weight.requires_grad = not freeze
+    return module
 
 
 def from_torch(module: torch.nn.Embedding, labels: Iterable[object]) -> Embedding:

@@ -48,17 +48,24 @@ def by_product(
     """The same for 3CosMul of the rows `terms`, (m, 3) int64: a, b, c of each question a - b + c."""
     slack = np.float32(tolerance(units.shape[1]) + 2.0**-22)
     for start, stop in _spans(len(terms), 5 * len(units)):
-        a, b, c = ((1 + units[terms[start:stop, j]] @ units.T) / 2 for j in range(3))
+        a, b, c = (_half(units[terms[start:stop, j]] @ units.T) for j in range(3))
         # Errors of the factors, not of the score, are bounded: a small divisor makes them large. So lower and upper
         # bounds of each score are formed.
-        low = np.maximum(a - slack, 0) * np.maximum(c - slack, 0) / (b + slack + np.float32(MUL_EPSILON))
-        high = (a + slack) * (c + slack) / (np.maximum(b - slack, 0) + np.float32(MUL_EPSILON))
+        low: Floats = np.maximum(a - slack, 0) * np.maximum(c - slack, 0) / (b + slack + np.float32(MUL_EPSILON))
+        high: Floats = (a + slack) * (c + slack) / (np.maximum(b - slack, 0) + np.float32(MUL_EPSILON))
         high *= np.float32(1 + 1e-6)
         low *= np.float32(1 - 1e-6)
         _strike(low, skip[start:stop], dead)
         _strike(high, skip[start:stop], dead)
         query, row = _select(low, high, k, np.float32(0))
         yield query + start, row
+
+
+def _half(cosines: Floats) -> Floats:
+    """Cosines moved to 0 ... 1, in place."""
+    cosines += 1
+    cosines /= 2
+    return cosines
 
 
 def _spans(m: int, n: int) -> Iterator[tuple[int, int]]:

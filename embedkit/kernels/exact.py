@@ -1,9 +1,9 @@
 r"""Exact top-k by inner product, whatever computes the products.
 
 Matrix products in float32 differ in their last digits with the library, the device, the number of threads, and even
-with how many queries are asked at once. So they are used only to *choose candidates*, by a rule that cannot lose a right
-answer; the candidates' scores are then computed anew in float64, one by one, and ranked. The answer is the same alone or
-in a batch, on a CPU or a GPU.
+with how many queries are asked at once. So they are used only to *choose candidates*, by a rule that cannot lose a
+right answer; the candidates' scores are then computed anew in float64, one by one, and ranked. The answer is the same
+alone or in a batch, on a CPU or a GPU.
 
 The rule: for unit vectors of d dimensions a float32 inner product, added up in any order, is wrong by at most
 :math:`\gamma_d = d u / (1 - d u)` with :math:`u = 2^{-24}` (Higham 2002, Accuracy and Stability of Numerical
@@ -55,7 +55,7 @@ def cosine_scores(units: Floats, queries: Doubles | Floats, query: Integers, row
     scores = np.empty(len(row), dtype=np.float64)
     for start in range(0, len(row), _PAIRS_AT_ONCE):
         part = slice(start, start + _PAIRS_AT_ONCE)
-        # A product and a sum along the rows, not a matrix product: its order does not depend on how many rows there are.
+        # A product and a sum along each row, not a matrix product: its order does not depend on the number of rows.
         wide = queries[query[part]].astype(np.float64, copy=False)
         scores[part] = (wide * units[row[part]]).sum(axis=1)
     return scores

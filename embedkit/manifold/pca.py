@@ -6,7 +6,7 @@ from typing import Any, Literal, Self, final
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.decomposition import PCA as _PCA  # noqa: N811
+from sklearn.decomposition import PCA as _PCA
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from embedkit.embedder import Embedder
@@ -109,7 +109,4 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Embe
 
     def _plain_params(self) -> dict[str, Any]:
         seed = self.random_state
-        return {
-            **self.get_params(),
-            "random_state": seed if seed is None else int(seed) if np.isscalar(seed) else str(seed),
-        }
+        return {**self.get_params(), "random_state": seed if seed is None or isinstance(seed, int) else str(seed)}

@@ -203,7 +203,7 @@ class Search:
         """
         if method not in METHODS:
             raise BadInput(f"method is one of {', '.join(METHODS)}, not '{method}'")
-        known = (terms >= 0).all(axis=1)
+        known: npt.NDArray[np.bool_] = np.all(terms >= 0, axis=1)
         skip = terms if exclude_inputs else np.empty((len(terms), 0), dtype=np.int64)
         if method == "3cosmul":
             return self._by_product(terms, known, k, skip)

@@ -181,7 +181,7 @@ class _Model(gensim.models.Word2Vec):  # type: ignore[misc]  # gensim has no typ
             else:
                 trained = train_batch_cbow(job, sentences, alpha, work, neu1, True)
             self.meter.add(float(job.running_training_loss), trained, raw)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # in a thread of gensim's: handed to the caller by `train`
             self.meter.fail(error)
             return 0, raw
         return trained, raw
