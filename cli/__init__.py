@@ -42,6 +42,12 @@ class _Lazy(click.Group):
         command: click.Command = getattr(module, name)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # click would make a failure of it
+            raise click.exceptions.Exit(_leave_the_pipe()) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -83,9 +89,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return complain("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        # The reader of our output has seen enough. Keep the interpreter from flushing into the closed pipe at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return OK
+        return _leave_the_pipe()
     except Exception as error:  # the last stop: every error ends in one line
         if settings["debug"]:
             raise
@@ -102,6 +106,12 @@ def main(args: Sequence[str] | None = None) -> int:
             return complain(f"out of memory: {error}", FAILURE)
         what = f"{type(error).__name__}: {error}"
         return complain(f"unexpected error, please report it (embedkit --debug shows where): {what}", FAILURE)
+
+
+def _leave_the_pipe() -> int:
+    # Whoever reads our output has seen enough. Keep the interpreter from flushing into the closed pipe at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return OK
 
 
 def complain(message: str, code: int) -> int:

@@ -43,5 +43,7 @@ def _flat(record: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, An
     for name, value in record.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{before}{name}.")
+        elif isinstance(value, list | bool):
+            yield f"{before}{name}", json.dumps(value)
         else:
-            yield f"{before}{name}", json.dumps(value) if isinstance(value, list | bool) else value
+            yield f"{before}{name}", str(value) if isinstance(value, float) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -98,17 +99,16 @@ def _questions(words: tuple[str, ...], batch: Path | None, size: int) -> Iterato
 def _read(path: Path, size: int) -> Iterator[Line]:
     name = "standard input" if str(path) == "-" else str(path)
     try:
-        stream = sys.stdin.buffer if str(path) == "-" else path.open("rb")
-        for number, raw in enumerate(stream, start=1):
-            try:
+        with contextlib.nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb") as stream:
+            for number, raw in enumerate(stream, start=1):
                 line = raw.decode("utf-8").removeprefix("\ufeff" if number == 1 else "").rstrip("\r\n")
-            except UnicodeDecodeError as error:
-                reason = f"is not valid UTF-8 at byte {error.start} of the line"
-                raise BadFile(name, reason, f"line {number}") from None
-            # A tab says that words may hold spaces; a line for one word is that word.
-            words = [line] if size == 1 else line.split("\t") if "\t" in line else line.split()
-            if any(word.strip() for word in words):
-                yield number, words
+                # A tab says that words may hold spaces; a line for one word is that word.
+                words = [line] if size == 1 else line.split("\t") if "\t" in line else line.split()
+                if any(word.strip() for word in words):
+                    yield number, words
+    except UnicodeDecodeError as error:
+        reason = f"is not valid UTF-8 at byte {error.start} of the line"
+        raise BadFile(name, reason, f"line {number}") from None
     except OSError as error:
         raise BadFile(name, f"cannot be read: {error.strerror or error}") from error
 

@@ -41,24 +41,24 @@ def tolerance(d: int) -> float:
 
 
 def cosine_scores(units: Floats, queries: Doubles | Floats, query: Integers, row: Integers) -> Doubles:
-    """Inner products of ``queries[query[i]]`` and ``units[row[i]]`` in float64, shape (p,).
+    """Cosines of ``queries[query[i]]`` and ``units[row[i]]`` in float64, shape (p,).
 
     Parameters
     ----------
     units
-        (n, d) float32 rows.
+        (n, d) float32 rows, none of zeros among those asked for. That they are only nearly of length 1 is made up for.
     queries
-        (m, d) unit queries.
+        (m, d) queries of any length but zero.
     query, row
         (p,) int64 pairs.
     """
     scores = np.empty(len(row), dtype=np.float64)
     for start in range(0, len(row), _PAIRS_AT_ONCE):
         part = slice(start, start + _PAIRS_AT_ONCE)
+        x, y = queries[query[part]].astype(np.float64), units[row[part]].astype(np.float64)
         # A product and a sum along each row, not a matrix product: its order does not depend on the number of rows.
-        wide = queries[query[part]].astype(np.float64, copy=False)
-        scores[part] = (wide * units[row[part]]).sum(axis=1)
-    return scores
+        scores[part] = (x * y).sum(axis=1) / np.sqrt((x * x).sum(axis=1) * (y * y).sum(axis=1))
+    return np.clip(scores, -1, 1, out=scores)
 
 
 def multiplied_scores(units: Floats, terms: Integers, query: Integers, row: Integers) -> Doubles:

@@ -226,11 +226,11 @@ class Search:
         k = self._k(k)
         lengths = np.sqrt(np.einsum("ij,ij->i", queries, queries))
         asked = np.flatnonzero(lengths > 0)
-        unit = queries[asked] / lengths[asked, None]
+        wide = queries[asked] / lengths[asked, None]
         device = self._device(len(asked))
-        single = unit.astype(np.float32)
+        single = wide.astype(np.float32)
         pairs = self._kernel(device).by_cosine(self._at(device), single, k, skip[asked], self._dead)
-        return self._ranked(pairs, lambda query, row: exact.cosine_scores(self._units, unit, query, row),
+        return self._ranked(pairs, lambda query, row: exact.cosine_scores(self._units, wide, query, row),
                             asked, len(queries), k), device  # fmt: skip
 
     def _by_product(self, terms: Integers, known: npt.NDArray[np.bool_], k: int, skip: Integers) -> tuple[TopK, str]:
