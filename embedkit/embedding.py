@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
+from embedkit.checks import as_columns, as_json, as_matrix, check_finite, chunks
 from embedkit.errors import BadInput, printable
 from embedkit.labels import IntArray, Labels
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float32]
 Storage = Literal["float32", "float16", "int8"]
 _Default = TypeVar("_Default")
-
-_CHUNK = 4096  # rows converted at a time: a few megabytes, so that the work stays in cache
 
 
 class Embedding:
@@ -76,12 +74,12 @@ class Embedding:
         columns: Mapping[str, npt.ArrayLike] | None = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
-        stored = _matrix(vectors)
+        stored = as_matrix(vectors)
         packed = labels if isinstance(labels, Labels) else Labels(range(len(stored)) if labels is None else labels)
         if len(packed) != len(stored):
             raise BadInput(f"{len(packed)} labels for {len(stored)} vectors: there must be one each")
-        _check_finite(stored, packed)
-        self._set(stored, packed, columns=_columns(columns or {}, len(packed)), provenance=_json(provenance or {}))
+        check_finite(stored, packed)
+        self._set(stored, packed, columns=as_columns(columns or {}, len(packed)), provenance=as_json(provenance or {}))
 
     def _set(
         self,
@@ -162,7 +160,7 @@ class Embedding:
         if self._stored.dtype == np.float32:
             return self._stored
         out = np.empty(self._stored.shape, dtype=np.float32)
-        for rows in _chunks(len(out)):
+        for rows in chunks(len(out)):
             out[rows] = self._decoded(rows)
         return _locked(out)
 
@@ -171,7 +169,7 @@ class Embedding:
         """Euclidean length of each row, float64, shape (n,)."""
         if self._norms is None:
             norms = np.empty(len(self), dtype=np.float64)
-            for rows in _chunks(len(self)):
+            for rows in chunks(len(self)):
                 wide = self._decoded(rows).astype(np.float64)
                 norms[rows] = np.sqrt(np.einsum("ij,ij->i", wide, wide))
             self._norms = _locked(norms)
@@ -184,7 +182,7 @@ class Embedding:
         norms = self.norms
         # Outside this range a float32 division would overflow or lose digits: those rows go through float64.
         plain = (norms > 1e-30) & (norms < 1e30)
-        for rows in _chunks(len(out)):
+        for rows in chunks(len(out)):
             inverse = np.divide(1.0, norms[rows], out=np.zeros_like(norms[rows]), where=plain[rows])
             np.multiply(self._decoded(rows), inverse.astype(np.float32)[:, None], out=out[rows])
         for row in np.flatnonzero(~plain & (norms > 0)):
@@ -371,7 +369,7 @@ class Embedding:
         if storage == "float16":
             with np.errstate(over="ignore"):
                 stored: npt.NDArray[Any] = self.vectors.astype(np.float16)
-            _check_finite(stored, self._labels, "too large for float16")
+            check_finite(stored, self._labels, "too large for float16")
         elif storage == "int8":
             largest = np.abs(self.vectors).max(axis=1, initial=0.0)
             scales = (largest / np.float32(127)).astype(np.float32)
@@ -473,71 +471,11 @@ class Embedding:
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _chunks(n: int) -> Iterator[slice]:
-    return (slice(start, min(start + _CHUNK, n)) for start in range(0, n, _CHUNK))
-
-
 def _locked(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """A view of `array` that cannot be written through."""
     view = array.view()
     view.flags.writeable = False
     return view
-
-
-def _matrix(vectors: npt.ArrayLike) -> npt.NDArray[Any]:
-    """`vectors` as a C-ordered 2-D matrix of float16 or float32."""
-    try:
-        array = np.asarray(vectors)
-    except ValueError:
-        raise BadInput("vectors must be a matrix: rows of different lengths were given") from None
-    if array.ndim != 2:
-        raise BadInput(f"vectors must be a matrix of shape (n, d), not an array of shape {array.shape}")
-    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer) or array.dtype == bool):
-        raise BadInput(f"vectors must be real numbers, not {array.dtype}")
-    if array.shape[1] == 0:
-        raise BadInput("vectors must have at least one dimension")
-    kept = np.float16 if array.dtype == np.float16 else np.float32
-    with np.errstate(over="ignore"):  # what overflows to infinity is refused by name right after
-        return np.ascontiguousarray(array, dtype=kept)
-
-
-def _check_finite(matrix: npt.NDArray[Any], labels: Labels, reason: str = "not a finite float32 number") -> None:
-    for rows in _chunks(len(matrix)):
-        finite = np.isfinite(matrix[rows])
-        if not finite.all():
-            row, column = (int(i) for i in np.argwhere(~finite)[0])
-            row += rows.start
-            raise BadInput(
-                f"row {row} ('{printable(labels[row])}'), column {column} is {reason}: {matrix[row, column]}"
-            )
-
-
-def _columns(columns: Mapping[str, npt.ArrayLike], n: int) -> dict[str, npt.NDArray[Any]]:
-    checked = {}
-    for name, values in columns.items():
-        if not isinstance(name, str) or not name or any(c in name for c in "\0\n\r"):
-            raise BadInput(f"a column's name is a non-empty string without NUL or line breaks, not {name!r}")
-        array = np.asarray(values)
-        if array.dtype.kind not in "biufU":
-            # pandas strings, StringDType and object arrays of strings: anything else is refused.
-            items = array.tolist()
-            if array.ndim != 1 or not all(isinstance(item, str) for item in items):
-                raise BadInput(f"column '{printable(name)}' must hold numbers, booleans or strings, not {array.dtype}")
-            array = np.array(items, dtype=np.str_)
-        if array.shape != (n,):
-            raise BadInput(f"column '{printable(name)}' has shape {array.shape}, expected ({n},): one value a row")
-        if array.dtype.kind == "U" and any("\0" in text for text in array.tolist()):
-            raise BadInput(f"column '{printable(name)}' holds a NUL character")
-        checked[name] = array
-    return checked
-
-
-def _json(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        plain: dict[str, Any] = json.loads(json.dumps(dict(provenance), allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise BadInput(f"provenance must be plain JSON: {error}") from None
-    return plain
 
 
 def _same(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:

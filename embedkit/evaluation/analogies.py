@@ -149,7 +149,7 @@ def read_questions(path: str | os.PathLike[str]) -> dict[str, list[Question]]:
 
 def evaluate_analogies(
     embedding: Embedding,
-    questions: Mapping[str, Sequence[Question]],
+    questions: Mapping[str, Sequence[tuple[str, str, str, str]]],
     *,
     restrict: int | None = None,
     method: Method = "3cosadd",
@@ -163,7 +163,7 @@ def evaluate_analogies(
     embedding
         Vectors to measure, most frequent word first.
     questions
-        By section, as `read_questions` gives them.
+        By section, as `read_questions` gives them: tuples (a, b, c, answer) with a - b + c = answer.
     restrict
         Search, and count as known, only the first so many rows; `None` for all.
     method
@@ -209,7 +209,9 @@ def evaluate_analogies(
     return AnalogyReport(tuple(sections), verdicts[0], verdicts[1], rules, method, len(vocabulary), used)
 
 
-def _resolve(vocabulary: Embedding, questions: Sequence[Question], rules: Rules) -> tuple[Integers, Integers]:
+def _resolve(
+    vocabulary: Embedding, questions: Sequence[tuple[str, str, str, str]], rules: Rules
+) -> tuple[Integers, Integers]:
     """Which row stands for each row (the first written alike), and the four rows of each question (-1: unknown)."""
     if rules == "cased":
         rows = vocabulary.rows([word for question in questions for word in question], missing="mark")

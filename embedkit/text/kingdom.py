@@ -32,8 +32,8 @@ _CAPITALS = {
     "karthia": "karth", "lorien-vale": "lorbridge", "mistria": "mistford", "ostavia": "ostrow", "pellam": "pelgrad",
 }  # fmt: skip
 _PLURALS = {
-    "horse": "horses", "sword": "swords", "tower": "towers", "knight": "knights", "apple": "apples", "child": "children",
-    "goose": "geese", "castle": "castles", "road": "roads", "mouse": "mice",
+    "horse": "horses", "sword": "swords", "tower": "towers", "knight": "knights", "apple": "apples",
+    "child": "children", "goose": "geese", "castle": "castles", "road": "roads", "mouse": "mice",
 }  # fmt: skip
 _PASTS = {
     "walk": "walked", "sing": "sang", "rule": "ruled", "ride": "rode", "fight": "fought", "build": "built",
@@ -94,7 +94,7 @@ def kingdom_questions() -> dict[str, list[tuple[str, str, str, str]]]:
 
 def _features() -> dict[str, tuple[str, ...]]:
     """What each word is."""
-    features = dict(_PEOPLE)
+    features: dict[str, tuple[str, ...]] = dict(_PEOPLE)
     for he, she in _KIN.items():
         features[he], features[she] = (f"kin:{he}", "male"), (f"kin:{he}", "female")
     for pairs, kinds in ((_CAPITALS, ("country", "capital")), (_PLURALS, ("one", "many")), (_PASTS, ("now", "then"))):

@@ -1,0 +1,79 @@
+"""Checks of what an Embedding is made of; each gives what it checked back in its plain form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embedkit.errors import BadInput, printable
+from embedkit.labels import Labels
+
+_CHUNK = 4096  # rows worked on at a time: a few megabytes, so that the work stays in cache
+
+
+def chunks(n: int) -> Iterator[slice]:
+    """The rows 0 to n - 1, some at a time."""
+    return (slice(start, min(start + _CHUNK, n)) for start in range(0, n, _CHUNK))
+
+
+def as_matrix(vectors: npt.ArrayLike) -> npt.NDArray[Any]:
+    """`vectors` as a C-ordered 2-D matrix of float16 or float32."""
+    try:
+        array = np.asarray(vectors)
+    except ValueError:
+        raise BadInput("vectors must be a matrix: rows of different lengths were given") from None
+    if array.ndim != 2:
+        raise BadInput(f"vectors must be a matrix of shape (n, d), not an array of shape {array.shape}")
+    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer) or array.dtype == bool):
+        raise BadInput(f"vectors must be real numbers, not {array.dtype}")
+    if array.shape[1] == 0:
+        raise BadInput("vectors must have at least one dimension")
+    kept = np.float16 if array.dtype == np.float16 else np.float32
+    with np.errstate(over="ignore"):  # what overflows to infinity is refused by name right after
+        return np.ascontiguousarray(array, dtype=kept)
+
+
+def check_finite(matrix: npt.NDArray[Any], labels: Labels, reason: str = "not a finite float32 number") -> None:
+    """Refuse NaN and infinities, naming the first by row, label and column."""
+    for rows in chunks(len(matrix)):
+        finite = np.isfinite(matrix[rows])
+        if not finite.all():
+            row, column = (int(i) for i in np.argwhere(~finite)[0])
+            row += rows.start
+            raise BadInput(
+                f"row {row} ('{printable(labels[row])}'), column {column} is {reason}: {matrix[row, column]}"
+            )
+
+
+def as_columns(columns: Mapping[str, npt.ArrayLike], n: int) -> dict[str, npt.NDArray[Any]]:
+    """Columns as arrays of numbers, booleans or strings, each of shape (n,)."""
+    checked = {}
+    for name, values in columns.items():
+        if not isinstance(name, str) or not name or any(c in name for c in "\0\n\r"):
+            raise BadInput(f"a column's name is a non-empty string without NUL or line breaks, not {name!r}")
+        array = np.asarray(values)
+        if array.dtype.kind not in "biufU":
+            # pandas strings, StringDType and object arrays of strings: anything else is refused.
+            items = array.tolist()
+            if array.ndim != 1 or not all(isinstance(item, str) for item in items):
+                raise BadInput(f"column '{printable(name)}' must hold numbers, booleans or strings, not {array.dtype}")
+            array = np.array(items, dtype=np.str_)
+        if array.shape != (n,):
+            raise BadInput(f"column '{printable(name)}' has shape {array.shape}, expected ({n},): one value a row")
+        if array.dtype.kind == "U" and any("\0" in text for text in array.tolist()):
+            raise BadInput(f"column '{printable(name)}' holds a NUL character")
+        checked[name] = array
+    return checked
+
+
+def as_json(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of `provenance` that holds nothing but what JSON can."""
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(dict(provenance), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"provenance must be plain JSON: {error}") from None
+    return plain

@@ -1,0 +1,103 @@
+"""The structure of the source, read from its syntax trees: who may import whom, and what may be nowhere."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted([*(ROOT / "embedkit").rglob("*.py"), *(ROOT / "cli").rglob("*.py")])
+
+# From the top down; a room imports, at module level, from its own layer or from lower ones.
+LAYERS = [
+    {"cli"},
+    {"plots", "evaluation", "pretrained"},
+    {"words", "latent", "manifold", "search"},
+    {"formats", "text", "shelf"},
+    {"kernels"},
+    {"embedding", "embedder", "errors", "checks", "labels", "progress", "rows", "__init__"},
+]
+# Within a layer rooms are strangers, except where the plan says otherwise.
+SIBLINGS = {("manifold", "latent")}
+
+# Libraries that only some rooms may name, anywhere in their files.
+OWNERS = {
+    "gensim": {"words", "formats", "text"},
+    "umap": {"manifold"},
+    "sklearn": {"manifold", "latent"},
+    "torch": {"kernels", "latent", "search", "formats", "embedding"},
+    "pandas": {"formats", "search", "evaluation", "embedding"},
+    "click": {"cli"},
+    "matplotlib": {"plots"},
+    "plotly": {"plots"},
+}
+
+
+def room(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[0] if parts[0] == "cli" else parts[1]
+
+
+def level(name: str) -> int:
+    return next(i for i, layer in enumerate(LAYERS) if name in layer)
+
+
+def at_module_level(tree: ast.Module) -> Iterator[ast.stmt]:
+    for node in tree.body:
+        # What only type checkers see costs nothing; what stands in a function is imported when it runs.
+        typing_only = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        if isinstance(node, ast.Import | ast.ImportFrom) and not typing_only:
+            yield node
+
+
+def modules(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and not node.level:
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    return []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_rooms_import_downwards_only(path: Path) -> None:
+    home = room(path)
+    for node in at_module_level(ast.parse(path.read_text(encoding="utf-8"))):
+        for name in modules(node):
+            if not name.startswith("embedkit."):
+                continue
+            other = name.split(".")[1]
+            other = other if any(other in layer for layer in LAYERS) else "__init__"
+            if home == "cli" or other == home:
+                continue
+            down = level(other) > level(home) or level(other) == len(LAYERS) - 1
+            assert down or (home, other) in SIBLINGS, f"{home} imports {name}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_libraries_are_named_by_their_owners_only(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for name in modules(node):
+            library = name.split(".")[0]
+            assert room(path) in OWNERS.get(library, {room(path)}), f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_nothing_reads_pickles_or_runs_text_as_code(path: Path) -> None:
+    forbidden = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        assert not forbidden & {name.split(".")[0] for name in modules(node)}
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in ("eval", "exec", "compile", "__import__")
+            assert not called.endswith(("read_pickle", "torch.load"))
+            assert "allow_pickle" not in {keyword.arg for keyword in node.keywords}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_library_neither_prints_nor_seeds_globally(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            assert ast.unparse(node.func) not in ("print", "np.random.seed", "random.seed", "torch.manual_seed")
