@@ -397,7 +397,9 @@ def test_a_blob_that_its_offsets_do_not_fit_is_refused(blob: bytes, offsets: lis
         Labels.from_blob(blob, np.array(offsets, dtype=np.int64))
 
 
-@given(st.lists(st.sampled_from([b"a", b"bc", b"", "é".encode(), b"\xff", b"\0", b"\r"]), max_size=4), st.integers(-1, 1))
+@given(
+    st.lists(st.sampled_from([b"a", b"bc", b"", "é".encode(), b"\xff", b"\0", b"\r"]), max_size=4), st.integers(-1, 1)
+)
 def test_a_blob_is_taken_just_if_all_its_parts_are_labels(parts: list[bytes], shift: int) -> None:
     blob = b"\n" + b"".join(part + b"\n" for part in parts)
     offsets = np.cumsum([1, *(len(part) + 1 for part in parts)])

@@ -57,7 +57,7 @@ class Search:
     >>> search = Search(emb)
     >>> for neighbour in search.analogies([("king", "man", "woman")], k=1):
     ...     print(neighbour.query, "->", neighbour.label, round(neighbour.score, 4))
-    king - man + woman -> queen 0.9142
+    king - man + woman -> queen 0.9586
     >>> search.similar(["man"], k=2).to_frame()["label"].tolist()
     ['king', 'queen']
     """

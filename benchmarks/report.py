@@ -1,0 +1,46 @@
+"""Where and when a figure was measured, and writing it down."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def processor() -> str:
+    """Name of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def write(name: str, title: str, command: str, packages: Sequence[str], load: Sequence[float], body: str) -> None:
+    """Print a report, and keep it as results/NAME.md.
+
+    Parameters
+    ----------
+    name, title
+        Of the report.
+    command
+        How to measure it again.
+    packages
+        Distributions whose versions matter.
+    load
+        The load averages (1 and 5 minutes) just before measuring.
+    body
+        What was found, in Markdown.
+    """
+    versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in packages)
+    where = f"{processor()}, {os.cpu_count()} cores; Python {platform.python_version()}, {versions}"
+    load_text = f"load {load[0]:.2f} (1 min), {load[1]:.2f} (5 min) before the run"
+    text = f"# {title}\n\n`{command}`\n\n{datetime.date.today()}; {where}; {load_text}.\n\n{body}\n"
+    print(text)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.md").write_text(text, encoding="utf-8")
