@@ -270,9 +270,7 @@ def test_tokenize_sees_the_same_text_from_a_file_as_from_memory(
     assert list(Corpus(path, tokenize=split)) == list(Corpus(["a b", "c d"], tokenize=split))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="BUG: what the tokenizer gives is not looked at: a string is trained on letter by letter"
-)
+@pytest.mark.xfail(strict=True, reason="BUG: a string is not refused, and is trained on letter by letter")
 @pytest.mark.parametrize("tokenize", [str.lower, lambda text: iter(text.split())], ids=["a string", "an iterator"])
 def test_a_tokenizer_that_gives_no_list_is_refused(tokenize: Any) -> None:
     with pytest.raises(BadInput):

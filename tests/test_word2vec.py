@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import itertools
 import json
 import math
 import signal
@@ -25,6 +27,7 @@ from embedkit.words import gensim_engine
 T = TypeVar("T")
 
 
+@functools.cache
 def texts(documents: int = 300, words: int = 40, length: int = 12, seed: int = 0) -> list[list[str]]:
     """Documents of two topics with words of their own and some in common, so that there is something to learn."""
     rng = np.random.default_rng(seed)
@@ -49,7 +52,7 @@ def within(seconds: float, work: Callable[[], T]) -> T:
     def run() -> None:
         try:
             outcome.append((work(), None))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  # raised again below
             outcome.append((None, error))
 
     thread = threading.Thread(target=run, daemon=True)
@@ -63,7 +66,7 @@ def within(seconds: float, work: Callable[[], T]) -> T:
     return result  # type: ignore[return-value]
 
 
-# -- the vectors are gensim's -----------------------------------------------------------------------------------------
+# -- the vectors are gensim's ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sg", [0, 1])
@@ -73,7 +76,15 @@ def within(seconds: float, work: Callable[[], T]) -> T:
 def test_the_vectors_are_those_of_gensim_bit_for_bit(sg: int, objective: dict[str, int]) -> None:
     # More than one job of 10,000 words, and subsampling, so that the order of jobs and all random draws count.
     documents = texts(2000)
-    same = {"vector_size": 12, "window": 3, "min_count": 2, "sg": sg, "epochs": 2, "sample": 1e-2, **objective}
+    same: dict[str, Any] = {
+        "vector_size": 12,
+        "window": 3,
+        "min_count": 2,
+        "sg": sg,
+        "epochs": 2,
+        "sample": 1e-2,
+        **objective,
+    }
     model = gensim.models.Word2Vec(documents, seed=7, workers=1, **same)
     embedding = Word2Vec(random_state=7, **same).fit_transform(Corpus(documents))
     assert list(embedding) == model.wv.index_to_key
@@ -152,9 +163,7 @@ def test_the_smallest_and_the_largest_seed_do(seed: int) -> None:
     assert len(trainer(random_state=seed, epochs=1).fit_transform(Corpus(texts(20)))) > 0
 
 
-@pytest.mark.xfail(
-    strict=True, reason="BUG: numpy integers and float32 are refused for the provenance, after the training"
-)
+@pytest.mark.xfail(strict=True, reason="BUG: np.int64 is refused for the provenance, after the training")
 def test_numbers_of_numpy_do_as_parameters_and_are_recorded() -> None:
     corpus = Corpus(texts(40))
     numpys = trainer(vector_size=np.int64(12), random_state=np.int64(7), sample=np.float32(0))
@@ -223,7 +232,7 @@ def test_the_history_has_an_entry_an_epoch() -> None:
         assert entry["seconds"] > 0
         assert entry["words_per_second"] == pytest.approx(entry["words"] / entry["seconds"])
     alphas = [0.025, *(entry["alpha"] for entry in word2vec.history_)]
-    assert all(later < earlier for earlier, later in zip(alphas, alphas[1:], strict=False))
+    assert all(later < earlier for earlier, later in itertools.pairwise(alphas))
     assert alphas[-1] >= 1e-4
 
 
@@ -244,7 +253,15 @@ def test_the_loss_is_that_of_gensim_where_gensim_counts_right(
     documents: int, sg: int, objective: dict[str, int]
 ) -> None:
     # In one epoch so small that gensim's float32 sum loses little.
-    same = {"vector_size": 12, "window": 3, "min_count": 1, "sample": 0, "epochs": 1, "sg": sg, **objective}
+    same: dict[str, Any] = {
+        "vector_size": 12,
+        "window": 3,
+        "min_count": 1,
+        "sample": 0,
+        "epochs": 1,
+        "sg": sg,
+        **objective,
+    }
     model = gensim.models.Word2Vec(texts(documents), seed=7, workers=1, compute_loss=True, **same)
     (entry,) = Word2Vec(random_state=7, **same).fit(Corpus(texts(documents))).history_
     assert entry["loss"] * entry["words"] == pytest.approx(model.get_latest_training_loss(), rel=1e-3)
@@ -292,7 +309,7 @@ def test_an_epoch_in_which_no_word_is_left_to_train_on_is_no_error() -> None:
     assert min(entry["words"] for entry in word2vec.history_) == 0
 
 
-# -- errors reach the caller, and nothing hangs --------------------------------------------------------------------------
+# -- errors reach the caller, and nothing hangs ------------------------------------------------------------------------
 
 
 class Boom(Exception):
@@ -364,11 +381,9 @@ def test_sys_exit_in_the_callback_or_the_corpus_reaches_the_caller(where: str) -
     def leave(_: Progress) -> None:
         sys.exit(3)
 
+    corpus, callback = (Corpus(texts(30)), leave) if where == "callback" else (breaking(2, 1, SystemExit(3)), None)
     with pytest.raises(SystemExit):
-        if where == "callback":
-            within(3, lambda: trainer().fit(Corpus(texts(30)), callback=leave))
-        else:
-            within(3, lambda: trainer().fit(breaking(2, 1, SystemExit(3))))
+        within(3, lambda: trainer().fit(corpus, callback=callback))
 
 
 def train_until_control_c() -> set[threading.Thread]:
@@ -466,9 +481,7 @@ def test_a_bad_parameter_is_refused_by_name(name: str, value: Any) -> None:
         trainer(**{name: value}).fit(Corpus(texts(20)))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="BUG: gensim indexes a table with NaN: the interpreter is killed by a segmentation fault"
-)
+@pytest.mark.xfail(strict=True, reason="BUG: gensim indexes a table with NaN, a segmentation fault")
 def test_a_learning_rate_beyond_float32_is_refused() -> None:
     # In a process of its own, because it is one that gensim crashes on.
     code = "from embedkit import *; Word2Vec(min_count=1, sample=0, alpha=1e39).fit(Corpus([['a', 'b']] * 20))"
@@ -509,7 +522,7 @@ def test_a_token_that_can_be_no_label_is_refused(token: str) -> None:
         trainer().fit(Corpus([["a", token]]))
 
 
-# -- the verbs -----------------------------------------------------------------------------------------------------------
+# -- the verbs ---------------------------------------------------------------------------------------------------------
 
 
 def test_fit_returns_the_trainer() -> None:
@@ -547,7 +560,7 @@ def test_parameters_are_read_and_set_by_name() -> None:
     with pytest.raises(BadInput, match="Word2Vec has no parameter 'size'; it has: vector_size, "):
         word2vec.set_params(size=3)
     with pytest.raises(TypeError):
-        Word2Vec(50)  # type: ignore[misc]
+        Word2Vec(50)  # type: ignore[call-arg]
 
 
 def test_nothing_is_checked_before_fit() -> None:
@@ -566,7 +579,7 @@ def test_repr_shows_what_differs_from_the_defaults() -> None:
     assert repr(Word2Vec(sg=1, alpha=0.1, window=5)) == "Word2Vec(sg=1, alpha=0.1)"
 
 
-# -- progress ------------------------------------------------------------------------------------------------------------
+# -- progress ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("workers", [1, 2])
