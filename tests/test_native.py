@@ -7,6 +7,7 @@ import json
 import os
 import struct
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def test_any_safetensors_reader_opens_it(folder: Path, embedding: Embedding, sto
     assert same_bits(decoded, kept.vectors)
     assert same_bits(theirs["norms"], kept.norms)
     blob, starts = theirs["labels"].tobytes(), theirs["label_offsets"].tolist()
-    found = [blob[a : b - 1].decode() for a, b in zip(starts, starts[1:], strict=False)]
+    found = [blob[a : b - 1].decode() for a, b in pairwise(starts)]
     assert found == list(embedding)
 
 
@@ -117,12 +118,8 @@ def test_every_tensor_lies_aligned_to_its_own_size(tmp_path: Path, royals: Embed
 def test_what_a_file_holds_is_read_only(tmp_path: Path, royals: Embedding) -> None:
     royals.save(tmp_path / "e")
     loaded = load(tmp_path / "e")
-    for array in (
-        loaded.vectors,
-        loaded.norms,
-        *loaded.columns.values(),
-        *read_tensors(tmp_path / "e").arrays.values(),
-    ):
+    held: list[npt.NDArray[Any]] = [loaded.vectors, loaded.norms, *loaded.columns.values()]
+    for array in [*held, *read_tensors(tmp_path / "e").arrays.values()]:
         with pytest.raises(ValueError, match="read-only"):
             array[..., 0] = array[..., 0]
 
@@ -203,11 +200,13 @@ def refused(path: Path, verify: bool | None = None) -> bool:
     try:
         load(path, verify=verify)
     except BadFile as error:
-        assert str(error).startswith(str(path))
-        assert error.path == str(path)
-        assert error.reason
-        return True
-    return False
+        caught = error
+    else:
+        return False
+    assert str(caught).startswith(str(path))
+    assert caught.path == str(path)
+    assert caught.reason
+    return True
 
 
 @pytest.mark.parametrize("mask", [0x01, 0x20, 0xFF])

@@ -26,6 +26,7 @@ import hashlib
 import json
 import mmap
 import os
+import stat
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -164,6 +165,8 @@ def read_tensors(path: str | os.PathLike[str], *, verify: bool | None = None) ->
         It cannot be read, is no such file, is cut or damaged, or was written by a later version.
     """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  # before opening: a pipe would make us wait
+            raise BadFile(path, "is not a regular file, so not an embedkit file")
         with Path(path).open("rb") as stream:
             size = os.fstat(stream.fileno()).st_size
             if size < 8:
@@ -171,8 +174,6 @@ def read_tensors(path: str | os.PathLike[str], *, verify: bool | None = None) ->
             data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise BadFile(path, f"cannot be read: {error.strerror or error}") from error
-    except ValueError:
-        raise BadFile(path, "cannot be mapped into memory: an embedkit file is a regular file") from None
     (length,) = struct.unpack("<Q", data[:8])
     if length > min(_HEADER_LIMIT, size - 8) or data[8:9] != b"{":
         raise BadFile(path, "not an embedkit file (a safetensors header was expected at its start)", "byte 0")

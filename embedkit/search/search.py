@@ -224,9 +224,10 @@ class Search:
     def _by_cosine(self, queries: Doubles, k: int, skip: Integers) -> tuple[TopK, str]:
         """`queries` (m, d) float64 of any length; those of zeros have no answers."""
         k = self._k(k)
-        lengths = np.sqrt(np.einsum("ij,ij->i", queries, queries))
-        asked = np.flatnonzero(lengths > 0)
-        wide = queries[asked] / lengths[asked, None]
+        largest = np.abs(queries).max(axis=1, initial=0.0)
+        asked = np.flatnonzero(largest > 0)
+        wide = queries[asked] / largest[asked, None]  # so that no square overflows or vanishes
+        wide /= np.sqrt((wide * wide).sum(axis=1, keepdims=True))
         device = self._device(len(asked))
         single = wide.astype(np.float32)
         pairs = self._kernel(device).by_cosine(self._at(device), single, k, skip[asked], self._dead)

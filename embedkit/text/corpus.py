@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -140,6 +141,8 @@ def _card(path: Path) -> dict[str, Any]:
 
 def _open(path: Path) -> BinaryIO:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise BadFile(path, "is not a regular file: a corpus is read many times, a pipe only once")
         stream = path.open("rb")
         start = stream.peek(len(_GZIP))[: len(_GZIP)]
     except OSError as error:

@@ -1,0 +1,781 @@
+"""Search and its kernels: exact answers, the same alone and in batches and on every device."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from embedkit import Embedding, Search
+from embedkit.errors import BadInput, UnknownWord
+from embedkit.kernels import candidates_numpy, candidates_torch, exact
+from embedkit.kernels.candidates_torch import full_precision
+from embedkit.search import Neighbour, Neighbours
+from embedkit.search.search import Device, Method
+
+Doubles = npt.NDArray[np.float64]
+DEVICES: list[Device] = ["numpy", "cpu"]
+METHODS: list[Method] = ["3cosadd", "3cosmul"]
+
+# -- what is right: plain float64 over all rows -----------------------------------------------------------------------
+
+
+def cosines(embedding: Embedding, query: npt.ArrayLike) -> Doubles:
+    """Cosine of `query` with every row; minus infinity where there is none, which is never an answer."""
+    rows, q = embedding.unit.vectors.astype(np.float64), np.asarray(query, dtype=np.float64)
+    lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(q)
+    return np.divide(rows @ q, lengths, out=np.full(len(rows), -np.inf), where=lengths > 0)
+
+
+def three_cos_add(embedding: Embedding, a: int, b: int, c: int) -> Doubles:
+    unit = embedding.unit.vectors.astype(np.float64)
+    return cosines(embedding, unit[a] - unit[b] + unit[c])
+
+
+def three_cos_mul(embedding: Embedding, a: int, b: int, c: int) -> Doubles:
+    unit = embedding.unit.vectors
+    to_a, to_b, to_c = ((1 + np.clip(cosines(embedding, unit[row]), -1, 1)) / 2 for row in (a, b, c))
+    scores: Doubles = to_a * to_c / (to_b + 1e-6)
+    nowhere = ~unit.any(axis=1)
+    return np.where(nowhere | nowhere[[a, b, c]].any(), -np.inf, scores)
+
+
+ORACLES: dict[Method, Callable[[Embedding, int, int, int], Doubles]] = {
+    "3cosadd": three_cos_add,
+    "3cosmul": three_cos_mul,
+}
+
+
+def check(found: Neighbours, query: int, scores: Doubles, k: int, barred: list[int]) -> None:
+    """The answers to one query are the best by `scores`, without the `barred` rows, and in the promised order.
+
+    Different scores may be one in the last digits of a float64, so near ties may stand in either order; but what is
+    reported must be ordered by what is reported, and rows that are the same vector must go by their number.
+    """
+    allowed = scores.copy()
+    allowed[barred] = -np.inf
+    n_answers = min(k, int((allowed > -np.inf).sum()))
+    rows, reported = found.rows[query], found.scores[query]
+    assert (rows[:n_answers] >= 0).all()
+    assert (rows[n_answers:] == -1).all()
+    assert np.isnan(reported[n_answers:]).all()
+    rows, reported = rows[:n_answers], reported[:n_answers]
+    assert len(set(rows.tolist())) == n_answers
+    assert np.allclose(reported, allowed[rows], rtol=1e-9, atol=1e-12)  # also: no barred row is among them
+    assert np.array_equal(np.lexsort((rows, -reported)), np.arange(n_answers))
+    left_out = np.setdiff1d(np.flatnonzero(allowed > -np.inf), rows)
+    if len(left_out) and n_answers:
+        assert allowed[left_out].max() <= reported[-1] + 1e-12 + 1e-9 * abs(reported[-1])
+        unit = found_in(found).unit.vectors
+        twins = left_out[(unit[left_out] == unit[rows[-1]]).all(axis=1)]
+        assert (twins > rows[-1]).all()
+
+
+# What an Embedding looks like is not kept in Neighbours; its labels are.
+_SEARCHED: dict[int, Embedding] = {}
+
+
+def found_in(found: Neighbours) -> Embedding:
+    return _SEARCHED[id(found.labels)]
+
+
+def searched(embedding: Embedding) -> Embedding:
+    _SEARCHED[id(embedding.labels)] = embedding
+    return embedding
+
+
+# -- what is searched ---------------------------------------------------------------------------------------------------
+
+
+def normal(n: int, d: int, rng: np.random.Generator) -> npt.NDArray[Any]:
+    return rng.normal(size=(n, d))
+
+
+def small_integers(n: int, d: int, rng: np.random.Generator) -> npt.NDArray[Any]:
+    return rng.integers(-1, 2, size=(n, d))
+
+
+def few_distinct(n: int, d: int, rng: np.random.Generator) -> npt.NDArray[Any]:
+    return rng.normal(size=(5, d))[rng.integers(0, 5, n)]
+
+
+def all_the_same(n: int, d: int, rng: np.random.Generator) -> npt.NDArray[Any]:
+    return np.repeat(rng.normal(size=(1, d)), n, axis=0)
+
+
+def pairs_of_opposites(n: int, d: int, rng: np.random.Generator) -> npt.NDArray[Any]:
+    half = rng.normal(size=((n + 1) // 2, d))
+    return np.concatenate([half, -half])[:n]
+
+
+def close_together(n: int, d: int, rng: np.random.Generator) -> npt.NDArray[Any]:
+    # Cosines that float32 cannot tell apart: the products alone would choose wrongly.
+    return 1 + 1e-4 * rng.normal(size=(n, d))
+
+
+def some_zeros(n: int, d: int, rng: np.random.Generator) -> npt.NDArray[Any]:
+    return rng.normal(size=(n, d)) * (rng.random((n, 1)) < 0.6)
+
+
+def zeros(n: int, d: int, rng: np.random.Generator) -> npt.NDArray[Any]:
+    return np.zeros((n, d))
+
+
+def tiny(n: int, d: int, rng: np.random.Generator) -> npt.NDArray[Any]:
+    return 1e-38 * rng.normal(size=(n, d))
+
+
+def huge(n: int, d: int, rng: np.random.Generator) -> npt.NDArray[Any]:
+    return 3e38 * rng.uniform(-1, 1, size=(n, d))
+
+
+def of_all_lengths(n: int, d: int, rng: np.random.Generator) -> npt.NDArray[Any]:
+    return rng.uniform(-1, 1, size=(n, d)) * 10.0 ** rng.uniform(-38, 38, size=(n, 1))
+
+
+KINDS = [
+    normal,
+    small_integers,
+    few_distinct,
+    all_the_same,
+    pairs_of_opposites,
+    close_together,
+    some_zeros,
+    zeros,
+    tiny,
+    huge,
+    of_all_lengths,
+]
+kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+Kind = Callable[[int, int, np.random.Generator], npt.NDArray[Any]]
+
+# The kernels look at blocks of 64 from 256 rows a wanted answer on.
+SIZES = [1, 5, 63, 64, 255, 256, 1000, 5000]
+
+
+def made(kind: Kind, n: int, d: int = 6) -> Embedding:
+    return searched(Embedding(None, kind(n, d, np.random.default_rng(n))))
+
+
+def same(a: Neighbours, b: Neighbours) -> bool:
+    """Bit for bit."""
+    return a.rows.tobytes() == b.rows.tobytes() and a.scores.tobytes() == b.scores.tobytes()
+
+
+@kinds
+@pytest.mark.parametrize("n", SIZES)
+def test_similar_finds_the_best_rows(kind: Kind, n: int) -> None:
+    embedding = made(kind, n)
+    asked = list(range(min(n, 6)))
+    for k in {1, 3, n, n + 5}:
+        for exclude in (True, False):
+            numpys, torchs = (
+                Search(embedding, device=device).similar(map(str, asked), k, exclude_inputs=exclude)
+                for device in DEVICES
+            )
+            assert same(numpys, torchs)
+            for row in asked:
+                check(numpys, row, cosines(embedding, embedding.unit.vectors[row]), k, [row] if exclude else [])
+
+
+@kinds
+@pytest.mark.parametrize("n", SIZES)
+def test_nearest_finds_the_best_rows(kind: Kind, n: int, rng: np.random.Generator) -> None:
+    embedding = made(kind, n)
+    queries = np.concatenate([rng.normal(size=(3, 6)), rng.integers(-1, 2, size=(2, 6)), np.zeros((1, 6))])
+    for k in (1, 3, n + 1):
+        numpys, torchs = (Search(embedding, device=device).nearest(queries, k) for device in DEVICES)
+        assert same(numpys, torchs)
+        for number, query in enumerate(queries):
+            check(numpys, number, cosines(embedding, query), k, [])
+
+
+@pytest.mark.parametrize("method", METHODS)
+@kinds
+@pytest.mark.parametrize("n", SIZES)
+def test_analogies_finds_the_best_rows(kind: Kind, n: int, method: Method, rng: np.random.Generator) -> None:
+    embedding = made(kind, n)
+    # Of all shapes: a == c, a == b, and all three the same.
+    terms = np.concatenate([rng.integers(0, n, size=(4, 3)), [[0, n - 1, 0], [n // 2, n // 2, 0], [0, 0, 0]]])
+    questions = [tuple(map(str, question)) for question in terms]
+    for k in (1, 3, n + 1):
+        for exclude in (True, False):
+            numpys, torchs = (
+                Search(embedding, device=device).analogies(questions, k, method=method, exclude_inputs=exclude)
+                for device in DEVICES
+            )
+            assert same(numpys, torchs)
+            for number, (a, b, c) in enumerate(terms):
+                check(numpys, number, ORACLES[method](embedding, a, b, c), k, [a, b, c] if exclude else [])
+
+
+@pytest.mark.parametrize("d", [1, 2, 50, 300, 2000])
+def test_any_width_will_do(d: int, rng: np.random.Generator) -> None:
+    embedding = searched(Embedding(None, rng.normal(size=(600, d))))
+    queries = rng.normal(size=(4, d))
+    found = Search(embedding, device="numpy").nearest(queries, 2)
+    for number, query in enumerate(queries):
+        check(found, number, cosines(embedding, query), 2, [])
+
+
+def test_scores_are_the_cosines_of_the_vectors_themselves(rng: np.random.Generator) -> None:
+    # The oracle above starts from unit rows; this one does not.
+    vectors = rng.normal(size=(50, 8)) * 10.0 ** rng.uniform(-30, 30, size=(50, 1))
+    embedding = Embedding(None, vectors)
+    exactly = embedding.vectors.astype(np.float64)
+    exactly /= np.linalg.norm(exactly, axis=1, keepdims=True)
+    found = Search(embedding).similar(embedding, k=50)
+    expected = np.take_along_axis(exactly @ exactly.T, found.rows[:, :-1], axis=1)
+    assert np.allclose(found.scores[:, :-1], expected, rtol=0, atol=1e-6)
+    assert (np.abs(found.scores[:, :-1]) <= 1).all()
+
+
+def test_the_royals(royals: Embedding) -> None:
+    for method in METHODS:
+        for device in DEVICES:
+            found = Search(royals, device=device).analogies([("king", "man", "woman")], method=method)
+            assert found.best == ["queen"]
+    # With the inputs as possible answers one of them mostly wins, and here too.
+    found = Search(royals).analogies([("king", "man", "woman")], exclude_inputs=False)
+    assert [neighbour.label for neighbour in found][:2] == ["queen", "woman"]
+    assert royals.analogy("king", "man", "woman", k=1).best == ["queen"]
+    assert royals.similar("king", k=1).best == ["queen"]
+
+
+def test_a_score_of_three_cos_mul_by_hand(royals: Embedding) -> None:
+    (found,) = Search(royals).analogies([("king", "man", "woman")], k=1, method="3cosmul")
+    half, root = (1 + 0.5) / 2, (1 + 1 / np.sqrt(2)) / 2
+    assert found.score == pytest.approx(half * root / (0.5 + 1e-6), rel=1e-6)
+
+
+def test_three_cos_mul_with_rows_opposite_to_b() -> None:
+    # Both are as far from b as can be, so their divisor is the epsilon alone; which is nearer to a and c decides.
+    embedding = Embedding(["a", "b", "c", "x", "y"], [[1, 1], [1, 0], [-1, 2], [-3, 1e-4], [-1, 0]])
+    found = Search(embedding).analogies([("a", "b", "c")], k=2, method="3cosmul")
+    expected = three_cos_mul(embedding, 0, 1, 2)
+    assert expected[3:].min() > 1e4
+    assert [embedding.labels[row] for row in np.argsort(-expected)[:2]] == [neighbour.label for neighbour in found]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_many_rows_opposite_to_b_are_told_apart(device: Device, rng: np.random.Generator) -> None:
+    # Divisors from 1e-6 on, where the errors of float32 products are larger than the divisor.
+    b = rng.normal(size=8)
+    rows = np.concatenate(
+        [rng.normal(size=(3, 8)), -b + rng.normal(size=(1000, 8)) * np.logspace(-8, -2, 1000)[:, None]]
+    )
+    rows[1] = b
+    embedding = searched(Embedding(None, rows))
+    for k in (1, 3, 40):
+        found = Search(embedding, device=device).analogies([("0", "1", "2")], k, method="3cosmul")
+        check(found, 0, three_cos_mul(embedding, 0, 1, 2), k, [0, 1, 2])
+
+
+# -- rows and queries without a direction ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_rows_of_zeros_are_no_answer_and_have_none(device: Device) -> None:
+    embedding = Embedding(["o", "a", "b", "null"], [[0, 0], [1, 0], [-1, 0], [0, 0]])
+    search = Search(embedding, device=device)
+    assert [(n.query, n.label) for n in search.similar(embedding, k=4)] == [("a", "b"), ("b", "a")]
+    assert search.similar(["o", "a"], k=4).best == [None, "b"]
+    assert len(search.nearest([[0.0, 0.0]])) == 0
+    assert [neighbour.label for neighbour in search.nearest([2.0, 0.0])] == ["a", "b"]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_question_that_cancels_out_has_no_answers(device: Device) -> None:
+    embedding = Embedding(["zero", "a", "minus a", "b"], [[0, 0], [1, 0], [-2, 0], [1, 1]])
+    search = Search(embedding, device=device)
+    found = search.analogies([("a", "zero", "minus a"), ("a", "b", "zero"), ("a", "a", "zero")], k=2)
+    assert found.best == [None, "minus a", None]
+
+
+def test_three_cos_mul_has_no_answer_where_a_term_is_zero() -> None:
+    embedding = Embedding(["zero", "a", "b", "c"], [[0, 0], [1, 0], [-2, 1], [1, 1]])
+    found = Search(embedding).analogies([("a", "zero", "b"), ("a", "b", "zero"), ("a", "b", "a")], method="3cosmul")
+    assert found.best == [None, None, "c"]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_an_empty_embedding_has_no_answers(device: Device) -> None:
+    search = Search(Embedding([], np.zeros((0, 3))), device=device)
+    assert search.nearest(np.ones((2, 3))).best == [None, None]
+    assert search.similar(["a"], missing="skip").unknown == ("a",)
+    for method in METHODS:
+        assert search.analogies([("a", "b", "c")], method=method, missing="skip").best == [None]
+    with pytest.raises(UnknownWord):
+        search.similar(["a"])
+
+
+def test_no_queries_give_no_answers(royals: Embedding) -> None:
+    search = Search(royals)
+    for found in (search.similar([]), search.nearest(np.zeros((0, 3))), search.analogies([])):
+        assert (len(found), found.best, list(found)) == (0, [], [])
+        assert found.rows.shape[0] == 0
+
+
+# -- alone, in a batch, with more or fewer answers ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("method", ["similar", "nearest", *METHODS])
+def test_a_batch_gives_what_single_queries_give_in_any_order(method: str, device: Device) -> None:
+    rng = np.random.default_rng(3)
+    embedding = Embedding(None, np.repeat(rng.normal(size=(700, 20)), 2, axis=0))
+    search = Search(embedding, device=device)
+    m, k = 60, 5
+    queries: Any = rng.integers(0, len(embedding), (m, 3))
+
+    def ask(some: npt.NDArray[np.int64]) -> Neighbours:
+        if method == "nearest":
+            return search.nearest(embedding.vectors[some].sum(axis=1), k)
+        if method == "similar":
+            return search.similar([str(row) for row in some[:, 0]], k)
+        questions = [tuple(map(str, question)) for question in some]
+        return search.analogies(questions, k, method="3cosmul" if method == "3cosmul" else "3cosadd")
+
+    batch = ask(queries)
+    order = rng.permutation(m)
+    shuffled = ask(queries[order])
+    assert shuffled.rows.tobytes() == batch.rows[order].tobytes()
+    assert shuffled.scores.tobytes() == batch.scores[order].tobytes()
+    for number in range(m):
+        alone = ask(queries[number : number + 1])
+        assert alone.rows.tobytes() == batch.rows[number].tobytes()
+        assert alone.scores.tobytes() == batch.scores[number].tobytes()
+
+
+@pytest.mark.parametrize(
+    "arrange", [np.asfortranarray, lambda x: np.repeat(x, 2, axis=1)[:, ::2], lambda x: x[:, ::-1].copy()[:, ::-1]]
+)
+def test_how_the_queries_lie_in_memory_does_not_matter(
+    arrange: Callable[[npt.NDArray[Any]], npt.NDArray[Any]], rng: np.random.Generator
+) -> None:
+    search = Search(Embedding(None, rng.normal(size=(500, 50))), device="numpy")
+    queries = rng.normal(size=(40, 50))
+    assert same(search.nearest(arrange(queries), 5), search.nearest(queries, 5))
+
+
+tied_rows = hnp.arrays(np.int8, st.tuples(st.integers(1, 12), st.integers(1, 4)), elements=st.integers(-2, 2))
+
+
+@settings(max_examples=60)
+@given(rows=tied_rows, n=st.sampled_from([1, 7, 64, 300, 700]), k=st.integers(1, 9), data=st.data())
+def test_fewer_answers_are_the_first_of_more(rows: npt.NDArray[Any], n: int, k: int, data: st.DataObject) -> None:
+    # Few distinct rows again and again: nearly everything ties.
+    embedding = searched(Embedding(None, np.resize(rows, (n, rows.shape[1]))))
+    device = data.draw(st.sampled_from(DEVICES))
+    search = Search(embedding, device=device)
+    query = data.draw(hnp.arrays(np.int8, rows.shape[1], elements=st.integers(-2, 2)))
+    questions = [tuple(str(data.draw(st.integers(0, n - 1))) for _ in range(3))]
+    asks: list[Callable[[int], Neighbours]] = [
+        lambda k: search.nearest(query, k),
+        lambda k: search.similar(questions[0], k),
+        lambda k: search.analogies(questions, k),
+        lambda k: search.analogies(questions, k, method="3cosmul"),
+    ]
+    for ask in asks:
+        fewer, more = ask(k), ask(k + 1)
+        width = fewer.rows.shape[1]
+        assert width == min(k, n)
+        assert np.array_equal(fewer.rows, more.rows[:, :width])
+        assert np.array_equal(fewer.scores, more.scores[:, :width], equal_nan=True)
+    check(asks[0](k), 0, cosines(embedding, query), k, [])
+
+
+@settings(max_examples=60)
+@given(rows=tied_rows, n=st.sampled_from([5, 64, 300]), k=st.integers(1, 9), exclude=st.booleans(), data=st.data())
+def test_the_best_rows_are_found_among_ties(
+    rows: npt.NDArray[Any], n: int, k: int, exclude: bool, data: st.DataObject
+) -> None:
+    embedding = searched(Embedding(None, np.resize(rows, (n, rows.shape[1]))))
+    a, b, c = (data.draw(st.integers(0, n - 1)) for _ in range(3))
+    for method, oracle in ORACLES.items():
+        found = [
+            Search(embedding, device=device).analogies(
+                [(str(a), str(b), str(c))], k, method=method, exclude_inputs=exclude
+            )
+            for device in DEVICES
+        ]
+        assert same(*found)
+        scores = oracle(embedding, a, b, c)
+        if method == "3cosadd":
+            unit = embedding.unit.vectors.astype(np.float64)
+            length = np.linalg.norm(unit[a] - unit[b] + unit[c])
+            if 0 < length < 1e-6:
+                continue  # what is left of the query is rounding, which has no right direction
+        check(found[0], 0, scores, k, [a, b, c] if exclude else [])
+
+
+def test_work_in_many_pieces_changes_nothing(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+    embedding = Embedding(None, np.repeat(rng.normal(size=(300, 6)), 2, axis=0))
+    terms = rng.integers(0, 600, (50, 3))
+    terms[[7, 20]] = -1  # unknown words leave gaps
+    questions = [[str(row) for row in question] for question in terms]
+
+    def ask(device: Device) -> list[Neighbours]:
+        search = Search(embedding, device=device)
+        return [
+            search.similar([question[0] for question in questions], 3, missing="skip"),
+            *(search.analogies(questions, 3, method=method, missing="skip") for method in METHODS),
+        ]
+
+    whole = {device: ask(device) for device in DEVICES}
+    monkeypatch.setattr(candidates_numpy, "_SCORES_AT_ONCE", 10_000)
+    monkeypatch.setattr(candidates_torch, "_SCORES_AT_ONCE", {"cpu": 10_000})
+    monkeypatch.setattr(exact, "_PAIRS_AT_ONCE", 7)
+    assert len(list(candidates_numpy._spans(48, 600))) == 3
+    assert len(list(candidates_torch._spans(48, 5 * 600, torch.device("cpu")))) == 16
+    for device in DEVICES:
+        assert all(same(a, b) for a, b in zip(whole[device], ask(device), strict=True))
+
+
+def test_a_piece_may_be_smaller_than_one_query(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+    embedding = Embedding(None, rng.normal(size=(100, 4)))
+    whole = Search(embedding).similar(embedding, 3)
+    monkeypatch.setattr(candidates_numpy, "_SCORES_AT_ONCE", 10)
+    assert same(Search(embedding).similar(embedding, 3), whole)
+
+
+# -- kernels -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("d", [1, 3, 50, 300, 1000])
+def test_float32_products_stay_within_the_tolerance(d: int, rng: np.random.Generator) -> None:
+    rows = rng.normal(size=(400, d))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    single = rows.astype(np.float32)
+    error = np.abs((single @ single.T).astype(np.float64) - rows @ rows.T)
+    assert error.max() <= exact.tolerance(d)
+
+
+@pytest.mark.parametrize("n", [3, 64, 255, 256, 2000])
+@pytest.mark.parametrize("k", [1, 2, 7])
+def test_the_candidates_of_both_kernels_hold_the_best_rows_but_not_all(
+    n: int, k: int, rng: np.random.Generator
+) -> None:
+    units = np.asarray(Embedding(None, rng.normal(size=(n, 16))).unit.vectors)
+    none = np.empty((5, 0), dtype=np.int64)
+    dead = np.array([0], dtype=np.int64)
+    best = np.argsort(-(units[:5].astype(np.float64) @ units.T)[:, 1:], axis=1)[:, :k] + 1
+    queries = units[:5].copy()[: min(5, n)]
+    for found in (
+        candidates_numpy.by_cosine(units, queries, k, none[: len(queries)], dead),
+        candidates_torch.by_cosine(torch.from_numpy(units.copy()), queries, k, none[: len(queries)], dead),
+    ):
+        pairs = {(int(q), int(r)) for query, row in found for q, r in zip(query, row, strict=True)}
+        wanted = {(q, int(r)) for q in range(len(queries)) for r in best[q]}
+        assert wanted <= pairs
+        assert not any(row == 0 for _, row in pairs)
+        assert len(pairs) <= len(wanted) + 5  # random scores lie far apart: hardly more than is wanted
+
+
+def test_rank_orders_by_score_and_then_by_row() -> None:
+    query = np.array([2, 0, 0, 0, 2, 0])
+    row = np.array([5, 9, 3, 7, 4, 1])
+    scores = np.array([0.5, 0.25, 0.5, 0.5, 0.5, -1.0])
+    rows, best = exact.rank(query, row, scores, 3, 3)
+    assert rows.tolist() == [[3, 7, 9], [-1, -1, -1], [4, 5, -1]]
+    assert np.array_equal(best[0], [0.5, 0.5, 0.25])
+    assert np.isnan(best[1]).all()
+    assert np.array_equal(best[2], [0.5, 0.5, np.nan], equal_nan=True)
+
+
+# -- torch's own settings ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _torch_as_it_was() -> Iterator[None]:
+    """Puts back what a test changes in torch for the whole process."""
+    before = torch.get_float32_matmul_precision()
+    backends = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]
+    precisions = [backend.fp32_precision for backend in backends]
+    yield
+    for backend, precision in zip(backends, precisions, strict=True):
+        backend.fp32_precision = precision
+    torch.set_float32_matmul_precision(before)
+    for backend, precision in zip(backends, precisions, strict=True):
+        backend.fp32_precision = precision
+
+
+@pytest.mark.usefixtures("_torch_as_it_was")
+@pytest.mark.parametrize("setting", ["highest", "high", "medium"])
+def test_full_precision_gives_back_the_setting_of_the_user(setting: str, royals: Embedding) -> None:
+    torch.set_float32_matmul_precision(setting)
+    with full_precision():
+        assert torch.get_float32_matmul_precision() == "highest"
+    assert torch.get_float32_matmul_precision() == setting
+    with contextlib.suppress(ZeroDivisionError), full_precision():
+        raise ZeroDivisionError
+    assert torch.get_float32_matmul_precision() == setting
+    Search(royals, device="cpu").similar(["king"])
+    assert torch.get_float32_matmul_precision() == setting
+
+
+def precisions() -> tuple[Any, ...]:
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.mkldnn.matmul.fp32_precision
+
+
+@pytest.mark.usefixtures("_torch_as_it_was")
+def test_tf32_allowed_on_the_gpu_is_not_spread_to_the_cpu(royals: Embedding) -> None:
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cuda.matmul.allow_tf32 = True
+    before = precisions()
+    Search(royals, device="cpu").similar(["king"])
+    assert precisions() == before
+
+
+@pytest.mark.usefixtures("_torch_as_it_was")
+@pytest.mark.parametrize("backend", ["cuda", "mkldnn"])
+@pytest.mark.parametrize("precision", ["tf32", "ieee"])
+def test_precision_may_be_set_by_the_new_way_of_torch(backend: str, precision: str, royals: Embedding) -> None:
+    settings_of = getattr(torch.backends, backend).matmul
+    settings_of.fp32_precision = precision
+    assert Search(royals, device="cpu").similar(["king"], k=1).best == ["queen"]
+    assert settings_of.fp32_precision == precision
+
+
+def test_autocast_does_not_change_the_answers(rng: np.random.Generator) -> None:
+    embedding = Embedding(None, rng.normal(size=(2000, 50)))
+    expected = Search(embedding, device="numpy").similar(embedding.head(300), 10)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = Search(embedding, device="cpu").similar(embedding.head(300), 10)
+    assert same(found, expected)
+
+
+@pytest.mark.gpu
+@kinds
+@pytest.mark.parametrize("n", [1, 255, 1000, 50_000])
+def test_a_gpu_gives_what_the_cpu_gives(kind: Kind, n: int, rng: np.random.Generator) -> None:
+    embedding = made(kind, n, 64)
+    terms = rng.integers(0, n, (20, 3))
+    questions = [tuple(map(str, question)) for question in terms]
+    for k in (1, 10):
+        cpu, gpu = (
+            [
+                search.similar([a for a, _, _ in questions], k),
+                search.nearest(embedding.vectors[terms].astype(np.float64).sum(axis=1), k),
+                *(search.analogies(questions, k, method=method) for method in METHODS),
+            ]
+            for search in (Search(embedding, device="numpy"), Search(embedding, device="cuda"))
+        )
+        assert all(same(a, b) for a, b in zip(cpu, gpu, strict=True))
+        assert {found.device for found in gpu} == {"cuda"}
+
+
+# -- storage -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("storage", ["float16", "int8"])
+def test_smaller_storage_is_searched_as_what_it_decodes_to(
+    storage: Literal["float16", "int8"], device: Device, rng: np.random.Generator
+) -> None:
+    small = Embedding(None, rng.normal(size=(300, 12))).with_storage(storage)
+    plain = Embedding(None, np.array(small.vectors))
+    for method in METHODS:
+        questions = [("1", "2", "3"), ("4", "5", "6")]
+        found = Search(small, device=device).analogies(questions, 5, method=method)
+        assert same(found, Search(plain, device=device).analogies(questions, 5, method=method))
+    assert same(Search(small, device=device).similar(small, 5), Search(plain, device=device).similar(plain, 5))
+
+
+def test_large_float16_values_do_not_overflow() -> None:
+    small = Embedding(["a", "b", "c"], np.array([[6e4, 6e4], [6e4, 5e4], [-6e4, 6e4]], dtype=np.float16))
+    (best,) = Search(small).similar(["a"], 1)
+    assert best.label == "b"
+    assert best.score == pytest.approx(11 / np.sqrt(2 * 61), rel=1e-3)
+
+
+# -- unknown words, capitals, bad values -------------------------------------------------------------------------------
+
+
+def test_unknown_words_are_all_named(royals: Embedding) -> None:
+    search = Search(royals)
+    with pytest.raises(UnknownWord) as similar:
+        search.similar(["kin", "king", "qeen", "kin"])
+    assert similar.value.missing == ("kin", "qeen")
+    assert similar.value.near["kin"] == ("king",)
+    with pytest.raises(UnknownWord) as analogies:
+        search.analogies([("king", "mann", "woman"), ("kin", "man", "woman")])
+    assert analogies.value.missing == ("mann", "kin")
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_with_skip_the_known_are_answered_and_the_unknown_named(royals: Embedding, device: Device) -> None:
+    search = Search(royals, device=device)
+    found = search.similar(["king", "kin", "man", "qeen", "kin"], k=1, missing="skip")
+    assert found.best == ["queen", None, "king", None, None]
+    assert found.unknown == ("kin", "qeen")
+    assert list(found.queries) == ["king", "kin", "man", "qeen", "kin"]
+    for method in METHODS:
+        questions = [("kin", "man", "woman"), ("king", "man", "woman"), ("king", "man", "womann")]
+        found = search.analogies(questions, k=1, method=method, missing="skip")
+        assert found.best == [None, "queen", None]
+        assert found.unknown == ("kin", "womann")
+
+
+def test_capitals_are_ignored_only_where_the_exact_word_is_unknown() -> None:
+    embedding = Embedding(["King", "king", "Queen", "man"], [[1, 0], [0, 1], [1, 0.1], [0.1, 1]])
+    search = Search(embedding)
+    with pytest.raises(UnknownWord):
+        search.similar(["KING"])
+    assert search.similar(["KING", "king", "MAN"], k=1, ignore_case=True).best == ["Queen", "man", "king"]
+    assert search.analogies([("KING", "MAN", "king")], k=1, ignore_case=True).best == ["Queen"]
+
+
+def test_a_string_is_no_list_of_labels(royals: Embedding) -> None:
+    with pytest.raises(BadInput, match=r"write \[label\]"):
+        Search(royals).similar("king")
+
+
+@pytest.mark.parametrize("words", [("king",), ("king", "man"), ("king", "man", "woman", "queen"), ()])
+def test_a_question_has_three_words(words: tuple[str, ...], royals: Embedding) -> None:
+    with pytest.raises(BadInput, match=f"question 1 has {len(words)} words, expected three"):
+        Search(royals).analogies([("king", "man", "woman"), words])
+
+
+def test_a_string_of_three_letters_is_no_question() -> None:
+    embedding = Embedding(["m", "a", "n", "b"], np.eye(4))
+    with pytest.raises(BadInput):
+        Search(embedding).analogies(["man"])
+
+
+@pytest.mark.parametrize("shape", [(2,), (1, 4), (2, 2, 3), ()])
+def test_a_query_of_another_width_is_refused(shape: tuple[int, ...], royals: Embedding) -> None:
+    with pytest.raises(BadInput, match="expected vectors of 3 dimensions, got shape"):
+        Search(royals).nearest(np.zeros(shape))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_query_that_is_not_finite_is_named(bad: float, royals: Embedding) -> None:
+    with pytest.raises(BadInput, match="query 1, column 2 is not a finite number"):
+        Search(royals).nearest([[1, 2, 3], [1, 2, bad]])
+
+
+@pytest.mark.parametrize("vectors", [["king", "man", "woman"], [[1, 2, 3], [1]]], ids=["words", "ragged"])
+def test_a_query_that_is_no_matrix_of_numbers_is_refused(vectors: Any, royals: Embedding) -> None:
+    with pytest.raises(BadInput):
+        Search(royals).nearest(vectors)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-200, 1e-38, 1e38, 1e200, 1e300])
+def test_the_length_of_a_query_does_not_matter(scale: float, royals: Embedding) -> None:
+    query = np.array([1, 0.5, 0.25])
+    plain, scaled = Search(royals).nearest(query), Search(royals).nearest(scale * query)
+    assert scaled.rows.tolist() == plain.rows.tolist()
+    assert scaled.scores == pytest.approx(plain.scores, rel=1e-12)
+
+
+@pytest.mark.parametrize("k", [0, -1, 1.5, "3", None])
+def test_k_is_a_whole_number_of_one_or_more(k: Any, royals: Embedding) -> None:
+    search = Search(royals)
+    asks: list[Callable[[], Neighbours]] = [
+        lambda: search.similar(["king"], k),
+        lambda: search.nearest([1, 2, 3], k),
+        *(lambda method=method: search.analogies([("king", "man", "woman")], k, method=method) for method in METHODS),
+    ]
+    for ask in asks:
+        with pytest.raises(BadInput, match="k must be a whole number of 1 or more"):
+            ask()
+
+
+@pytest.mark.parametrize("device", ["gpu", "CUDA", "cuda:0", "", None])
+def test_an_unknown_device_is_refused(device: Any, royals: Embedding) -> None:
+    with pytest.raises(BadInput, match="device is one of auto, numpy, cpu, cuda, mps"):
+        Search(royals, device=device)
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_a_device_that_is_absent_is_refused(device: Device, royals: Embedding, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(BadInput, match=f"device '{device}' is not available"):
+        Search(royals, device=device)
+
+
+def test_an_unknown_method_is_refused(royals: Embedding) -> None:
+    with pytest.raises(BadInput, match="method is one of 3cosadd, 3cosmul, not '3CosAdd'"):
+        Search(royals).analogies([("king", "man", "woman")], method="3CosAdd")  # type: ignore[arg-type]
+
+
+def test_an_unknown_way_with_missing_words_is_refused(royals: Embedding) -> None:
+    with pytest.raises(BadInput, match="missing is 'error' or 'skip', not 'ignore'"):
+        Search(royals).similar(["king"], missing="ignore")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_device_that_was_used_is_told(device: Device, royals: Embedding) -> None:
+    assert Search(royals, device=device).similar(["king"]).device == device
+
+
+def test_auto_is_numpy_without_a_gpu(royals: Embedding, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert Search(royals).similar(["king"]).device == "numpy"
+
+
+# -- what is given back ------------------------------------------------------------------------------------------------
+
+
+def test_neighbours_are_a_tidy_table(royals: Embedding) -> None:
+    found = Search(royals).similar(["king", "woman"], k=2)
+    assert list(found) == [
+        Neighbour("king", 1, "queen", found.scores[0, 0]),
+        Neighbour("king", 2, "man", found.scores[0, 1]),
+        Neighbour("woman", 1, "queen", found.scores[1, 0]),
+        Neighbour("woman", 2, "king", found.scores[1, 1]),
+    ]
+    assert len(found) == 4
+    assert found.best == ["queen", "queen"]
+    frame = found.to_frame()
+    assert list(frame.columns) == ["query", "rank", "label", "score"]
+    assert list(frame.itertuples(index=False, name=None)) == [tuple(neighbour) for neighbour in found]
+
+
+def test_neighbours_leave_out_what_has_no_answer(royals: Embedding) -> None:
+    found = Search(royals).similar(["kin", "king"], k=9, missing="skip")
+    assert found.rows.shape == (2, 4)  # no more than there are rows
+    assert len(found) == len(list(found)) == len(found.to_frame()) == 3  # and king itself is none
+    assert {neighbour.query for neighbour in found} == {"king"}
+
+
+def test_a_frame_of_nothing_has_its_columns(royals: Embedding) -> None:
+    assert list(Search(royals).similar([]).to_frame().columns) == ["query", "rank", "label", "score"]
+
+
+def test_queries_are_told_in_words(royals: Embedding) -> None:
+    search = Search(royals)
+    assert list(search.analogies([("king", "man", "woman")]).queries) == ["king - man + woman"]
+    assert list(search.nearest(np.ones((2, 3))).queries) == ["vector 0", "vector 1"]
+
+
+def test_repr_counts(royals: Embedding) -> None:
+    found = Search(royals, device="numpy").similar(["king", "man"], k=3)
+    assert repr(found) == "Neighbours(2 queries, 6 answers, device=numpy)"
+
+
+def test_html_shows_labels_as_text() -> None:
+    embedding = Embedding(["<script>alert(1)</script>", "a & \u202eb"], np.ones((2, 2)))
+    html = Search(embedding).similar(embedding, k=1)._repr_html_()
+    assert "<script>" not in html
+    assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 2
+    assert "a &amp; \\u202eb" in html
+    assert "\u202e" not in html
+
+
+def test_html_of_many_answers_shows_the_first(rng: np.random.Generator) -> None:
+    embedding = Embedding(None, rng.normal(size=(60, 3)))
+    html = Search(embedding).similar(embedding, k=2)._repr_html_()
+    assert html.count("<tr>") == 51  # and the heading
+    assert "first 50 of 120 answers" in html
+    assert "caption" not in Search(embedding).similar(["1"])._repr_html_()
