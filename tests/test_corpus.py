@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -169,7 +170,7 @@ def test_from_file_needs_a_file() -> None:
         Corpus.from_file()
 
 
-@pytest.mark.parametrize(("name", "reason"), [("missing.txt", "No such file"), (".", "Is a directory")])
+@pytest.mark.parametrize(("name", "reason"), [("missing.txt", "No such file"), (".", "not a regular file")])
 def test_a_file_that_cannot_be_read_is_named(name: str, reason: str, tmp_path: Path) -> None:
     path = tmp_path / name
     with pytest.raises(BadFile, match=reason) as from_file:
@@ -177,6 +178,12 @@ def test_a_file_that_cannot_be_read_is_named(name: str, reason: str, tmp_path: P
     assert from_file.value.path == str(path)
     with pytest.raises(BadFile, match=reason):
         list(Corpus(path))
+
+
+def test_a_pipe_is_refused_without_waiting_for_what_comes(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(BadFile, match="not a regular file"):
+        Corpus.from_file(tmp_path / "pipe")
 
 
 @pytest.mark.parametrize("bad", [b"\xff", b"\xe2\x82", b"caf\xe9 au lait", b"\xed\xa0\x80"])

@@ -42,7 +42,8 @@ class Neighbours:
     unknown
         Labels that were asked with and do not exist (with ``missing="skip"``); their queries have no answers.
     device
-        What computed the matrix products: ``"numpy"``, ``"cpu"`` (torch), ``"cuda"``, ``"mps"``.
+        What computed the candidates: ``"numpy"``, ``"numba"`` (analogies that share words), or torch on ``"cpu"``,
+        ``"cuda"``, ``"mps"``.
     """
 
     queries: Sequence[str]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 Device: TypeAlias = Literal["auto", "numpy", "cpu", "cuda", "mps"]
 Method: TypeAlias = Literal["3cosadd", "3cosmul"]
 Missing: TypeAlias = Literal["error", "skip"]
+Pairs: TypeAlias = Iterator[tuple[Integers, Integers]]
 
 DEVICES: tuple[Device, ...] = ("auto", "numpy", "cpu", "cuda", "mps")
 METHODS: tuple[Method, ...] = ("3cosadd", "3cosmul")
@@ -28,6 +30,8 @@ METHODS: tuple[Method, ...] = ("3cosadd", "3cosmul")
 # Multiplications from which "auto" imports torch to look for a GPU: importing costs some seconds, and this is about
 # half a minute of them on one core.
 _WORTH_TORCH = 2e12
+# Multiplications from which loading (the first time, compiling) the numba kernel pays: about a second of them.
+_WORTH_NUMBA = 3e10
 
 
 class Search:
@@ -203,14 +207,42 @@ class Search:
         """
         if method not in METHODS:
             raise BadInput(f"method is one of {', '.join(METHODS)}, not '{method}'")
+        k = self._k(k)
+        product = method == "3cosmul"
         known: npt.NDArray[np.bool_] = np.all(terms >= 0, axis=1)
-        skip = terms if exclude_inputs else np.empty((len(terms), 0), dtype=np.int64)
-        if method == "3cosmul":
-            return self._by_product(terms, known, k, skip)
+        if product:
+            # A row of zeros has no direction, so neither has a product of angles with it.
+            known &= ~np.isin(terms, self._dead).any(axis=1)
         queries = np.zeros((len(terms), self.embedding.width))
         a, b, c = (self._units[terms[known, j]].astype(np.float64) for j in range(3))
         queries[known] = a - b + c
-        return self._by_cosine(queries, k, skip)
+        if not product:
+            known &= (queries != 0).any(axis=1)
+        asked = np.flatnonzero(known)
+        wanted, unit = terms[asked], _unit(queries[asked])
+        skip = wanted if exclude_inputs else wanted[:, :0]
+        device = self._device(len(asked))
+
+        def score(query: Integers, row: Integers) -> Doubles:
+            if product:
+                return exact.multiplied_scores(self._units, wanted, query, row)
+            return exact.cosine_scores(self._units, unit, query, row)
+
+        def direct(part: Integers) -> Pairs:
+            kernel, units = self._kernel(device), self._at(device)
+            if product:
+                pairs: Pairs = kernel.by_product(units, wanted[part], k, skip[part], self._dead)
+            else:
+                pairs = kernel.by_cosine(units, unit[part].astype(np.float32), k, skip[part], self._dead)
+            return ((part[query], row) for query, row in pairs)
+
+        if device != "numpy" or not self._worth_sharing(wanted):
+            return self._ranked(direct(np.arange(len(asked))), score, asked, len(terms), k), device
+        from embedkit.kernels import shared_words
+
+        shared = shared_words.candidates(self._units, wanted, k, skip, multiply=product)
+        pairs = chain([(shared.query, shared.row)], direct(shared.unsure))
+        return self._ranked(pairs, score, asked, len(terms), k), "numba"
 
     # -- how it is done ------------------------------------------------------------------------------------------
 
@@ -222,39 +254,34 @@ class Search:
         return rows, tuple(unknown)
 
     def _by_cosine(self, queries: Doubles, k: int, skip: Integers) -> tuple[TopK, str]:
-        """`queries` (m, d) float64 of any length; those of zeros have no answers."""
+        """The `k` best rows for `queries`, (m, d) float64 of any length; those of zeros have no answers."""
         k = self._k(k)
-        largest = np.abs(queries).max(axis=1, initial=0.0)
-        asked = np.flatnonzero(largest > 0)
-        wide = queries[asked] / largest[asked, None]  # so that no square overflows or vanishes
-        wide /= np.sqrt((wide * wide).sum(axis=1, keepdims=True))
+        asked = np.flatnonzero((queries != 0).any(axis=1))
+        unit = _unit(queries[asked])
         device = self._device(len(asked))
-        single = wide.astype(np.float32)
+        single = unit.astype(np.float32)
         pairs = self._kernel(device).by_cosine(self._at(device), single, k, skip[asked], self._dead)
-        return self._ranked(pairs, lambda query, row: exact.cosine_scores(self._units, wide, query, row),
-                            asked, len(queries), k), device  # fmt: skip
 
-    def _by_product(self, terms: Integers, known: npt.NDArray[np.bool_], k: int, skip: Integers) -> tuple[TopK, str]:
-        k = self._k(k)
-        # A row of zeros has no direction, so neither has a question that holds one.
-        known = known & ~np.isin(terms, self._dead).any(axis=1)
-        asked = np.flatnonzero(known)
-        device = self._device(3 * len(asked))
-        wanted = terms[asked]
-        pairs = self._kernel(device).by_product(self._at(device), wanted, k, skip[asked], self._dead)
-        return self._ranked(pairs, lambda query, row: exact.multiplied_scores(self._units, wanted, query, row),
-                            asked, len(terms), k), device  # fmt: skip
+        def score(query: Integers, row: Integers) -> Doubles:
+            return exact.cosine_scores(self._units, unit, query, row)
 
-    def _ranked(self, pairs: Iterator[tuple[Integers, Integers]], score: Any, asked: Integers, m: int, k: int) -> TopK:
+        return self._ranked(pairs, score, asked, len(queries), k), device
+
+    def _ranked(
+        self, pairs: Pairs, score: Callable[[Integers, Integers], Doubles], asked: Integers, m: int, k: int
+    ) -> TopK:
         """Candidates scored exactly and ranked; `asked` are the places of the queries among all `m`."""
         out = TopK(np.full((m, k), -1, dtype=np.int64), np.full((m, k), np.nan))
         for query, row in pairs if len(self._units) else ():
-            if len(query) == 0:
-                continue
-            first, last = int(query.min()), int(query.max()) + 1
-            best = exact.rank(query - first, row, score(query, row), last - first, k)
-            out.rows[asked[first:last]], out.scores[asked[first:last]] = best
+            present, place = np.unique(query, return_inverse=True)
+            best = exact.rank(place, row, score(query, row), len(present), k)
+            out.rows[asked[present]], out.scores[asked[present]] = best
         return out
+
+    def _worth_sharing(self, terms: Integers) -> bool:
+        """Whether to compute the products of the distinct words once, instead of those of every question."""
+        work = float(len(terms)) * self._units.size
+        return work >= _WORTH_NUMBA and len(self._dead) == 0 and 2 * len(np.unique(terms)) <= len(terms)
 
     def _k(self, k: int) -> int:
         if not isinstance(k, int | np.integer) or k < 1:
@@ -293,6 +320,14 @@ class Search:
             # Copied because torch has no read-only tensors, and warns where one is made of a read-only array.
             self._on_device[device] = torch.from_numpy(self._units.copy()).to(device)
         return self._on_device[device]
+
+
+def _unit(queries: Doubles) -> Doubles:
+    """Rows of any length but zero at length 1."""
+    scaled = queries / np.abs(queries).max(
+        axis=1, initial=0.0, keepdims=True
+    )  # so that no square overflows or vanishes
+    return scaled / np.sqrt((scaled * scaled).sum(axis=1, keepdims=True))
 
 
 def _check_available(device: str) -> None:
