@@ -53,27 +53,43 @@ def as_columns(columns: Mapping[str, npt.ArrayLike], n: int) -> dict[str, npt.ND
     """Columns as arrays of numbers, booleans or strings, each of shape (n,)."""
     checked = {}
     for name, values in columns.items():
-        if not isinstance(name, str) or not name or any(c in name for c in "\0\n\r"):
+        if not isinstance(name, str) or not name or not _is_text(name) or any(c in name for c in "\n\r"):
             raise BadInput(f"a column's name is a non-empty string without NUL or line breaks, not {name!r}")
-        array = np.asarray(values)
-        if array.dtype.kind not in "biufU":
-            # pandas strings, StringDType and object arrays of strings: anything else is refused.
-            items = array.tolist()
-            if array.ndim != 1 or not all(isinstance(item, str) for item in items):
-                raise BadInput(f"column '{printable(name)}' must hold numbers, booleans or strings, not {array.dtype}")
-            array = np.array(items, dtype=np.str_)
+        array = _column(name, values)
         if array.shape != (n,):
-            raise BadInput(f"column '{printable(name)}' has shape {array.shape}, expected ({n},): one value a row")
-        if array.dtype.kind == "U" and any("\0" in text for text in array.tolist()):
-            raise BadInput(f"column '{printable(name)}' holds a NUL character")
+            raise BadInput(f"column '{name}' has shape {array.shape}, expected ({n},): one value a row")
         checked[name] = array
     return checked
+
+
+def _column(name: str, values: npt.ArrayLike) -> npt.NDArray[Any]:
+    """A copy of `values` as numbers, booleans or strings that a file can hold."""
+    try:
+        array = np.array(values)
+    except ValueError:
+        raise BadInput(f"column '{name}' must hold one value a row, not lists of different lengths") from None
+    if array.dtype.kind in "biuf" and array.dtype.itemsize <= 8:
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
+    # Looked at one by one, since numpy makes text of [nan, "b"] and drops NULs at the end of text.
+    items = values.tolist() if isinstance(values, np.ndarray) else list(values)  # type: ignore[arg-type]
+    if array.ndim != 1 or not all(isinstance(item, str) for item in items):
+        raise BadInput(f"column '{name}' must hold numbers, booleans or strings, not {array.dtype}")
+    if not all(map(_is_text, items)):
+        raise BadInput(f"column '{name}' holds a NUL character or text that is not valid Unicode")
+    return np.array(items, dtype=np.str_)
+
+
+def _is_text(text: str) -> bool:
+    try:
+        return b"\0" not in text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
 
 
 def as_json(provenance: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of `provenance` that holds nothing but what JSON can."""
     try:
         plain: dict[str, Any] = json.loads(json.dumps(dict(provenance), allow_nan=False))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise BadInput(f"provenance must be plain JSON: {error}") from None
     return plain

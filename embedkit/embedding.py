@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from copy import deepcopy
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float32]
 Storage = Literal["float32", "float16", "int8"]
 _Default = TypeVar("_Default")
+_MAX = np.finfo(np.float32).max
 
 
 class Embedding:
@@ -63,8 +64,10 @@ class Embedding:
     _scales: FloatArray | None
     _norms: npt.NDArray[np.float64] | None
     _labels: Labels
-    _columns: Mapping[str, npt.NDArray[Any]]
-    _provenance: Mapping[str, Any]
+    _columns: dict[str, npt.NDArray[Any]]
+    _provenance: dict[str, Any]
+    _decoded_all: FloatArray | None
+    _unit: Embedding | None
 
     def __init__(
         self,
@@ -91,11 +94,23 @@ class Embedding:
         scales: FloatArray | None = None,
         norms: npt.NDArray[np.float64] | None = None,
     ) -> Embedding:
-        self._stored, self._scales, self._norms = _locked(stored), scales, norms
+        self._stored = _locked(stored)
+        self._scales = None if scales is None else _locked(scales)
+        self._norms = None if norms is None else _locked(norms)
         self._labels = labels
-        self._columns = MappingProxyType({name: _locked(values) for name, values in columns.items()})
-        self._provenance = MappingProxyType(dict(provenance))
+        self._columns = {name: _locked(values) for name, values in columns.items()}
+        self._provenance = dict(provenance)
+        self._decoded_all = self._stored if self._stored.dtype == np.float32 else None
+        self._unit = None
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and other processes need, without what can be made again."""
+        parts = ("stored", "labels", "columns", "provenance", "scales", "norms")
+        return {name: getattr(self, f"_{name}") for name in parts}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._set(**state)
 
     @classmethod
     def from_stored(
@@ -136,12 +151,12 @@ class Embedding:
     @property
     def columns(self) -> Mapping[str, npt.NDArray[Any]]:
         """What is known of each row: name to array of shape (n,), read-only."""
-        return self._columns
+        return MappingProxyType(self._columns)
 
     @property
-    def provenance(self) -> Mapping[str, Any]:
-        """What made this, from what, with which parameters."""
-        return self._provenance
+    def provenance(self) -> dict[str, Any]:
+        """What made this, from what, with which parameters, and what was done since (``then``); a copy."""
+        return deepcopy(self._provenance)
 
     @property
     def width(self) -> int:
@@ -154,15 +169,15 @@ class Embedding:
         name = self._stored.dtype.name
         return "float16" if name == "float16" else "int8" if name == "int8" else "float32"
 
-    @cached_property
+    @property
     def vectors(self) -> FloatArray:
         """The (n, d) float32 matrix, read-only; decoded once if it is stored smaller."""
-        if self._stored.dtype == np.float32:
-            return self._stored
-        out = np.empty(self._stored.shape, dtype=np.float32)
-        for rows in chunks(len(out)):
-            out[rows] = self._decoded(rows)
-        return _locked(out)
+        if self._decoded_all is None:
+            out = np.empty(self._stored.shape, dtype=np.float32)
+            for rows in chunks(len(out)):
+                out[rows] = self._decoded(rows)
+            self._decoded_all = _locked(out)
+        return self._decoded_all
 
     @property
     def norms(self) -> npt.NDArray[np.float64]:
@@ -175,9 +190,16 @@ class Embedding:
             self._norms = _locked(norms)
         return self._norms
 
-    @cached_property
+    @property
     def unit(self) -> Embedding:
         """The same rows at length 1 (cosine is then a dot product); rows of zeros stay zero. Made once and kept."""
+        if self._unit is None:
+            self._unit = Embedding.from_stored(
+                self._labels, self._unit_rows(), columns=self._columns, provenance=self._then("unit")
+            )
+        return self._unit
+
+    def _unit_rows(self) -> FloatArray:
         out = np.empty(self._stored.shape, dtype=np.float32)
         norms = self.norms
         # Outside this range a float32 division would overflow or lose digits: those rows go through float64.
@@ -187,8 +209,14 @@ class Embedding:
             np.multiply(self._decoded(rows), inverse.astype(np.float32)[:, None], out=out[rows])
         for row in np.flatnonzero(~plain & (norms > 0)):
             out[row] = self._decoded(slice(row, row + 1))[0].astype(np.float64) / norms[row]
-        made = {"made_by": "unit", "from": dict(self.provenance)}
-        return Embedding.from_stored(self._labels, out, columns=self._columns, provenance=made)
+        return out
+
+    def _then(self, verb: str, **parameters: Any) -> dict[str, Any]:
+        """The provenance after one more step. Steps are listed side by side: nested, they would grow without end."""
+        steps = self._provenance.get("then", [])
+        if not isinstance(steps, list):  # somebody's own use of the word
+            return {"from": self._provenance, "then": [{"verb": verb, **parameters}]}
+        return {**self._provenance, "then": [*steps, {"verb": verb, **parameters}]}
 
     def _decoded(self, rows: slice | IntArray) -> FloatArray:
         """Vectors of `rows` as float32."""
@@ -218,6 +246,8 @@ class Embedding:
         UnknownWord
             Naming every label that is not there, with near spellings.
         """
+        if isinstance(labels, int | np.integer | slice):
+            raise BadInput("vectors are had by label; by number take rows first, as in emb.take([0, 1])")
         if isinstance(labels, str):
             vector: FloatArray = self._decoded(self.rows([labels]))[0]
             return vector
@@ -247,6 +277,8 @@ class Embedding:
         UnknownWord
             Naming every label that is not there, with near spellings (``missing="error"``).
         """
+        if missing not in ("error", "mark"):
+            raise BadInput(f"missing is 'error' or 'mark', not '{missing}'")
         wanted = labels if isinstance(labels, str) else list(labels)
         found = self._labels.rows(wanted, ignore_case=ignore_case)
         if missing == "error" and (found < 0).any():
@@ -298,11 +330,11 @@ class Embedding:
             wanted = np.flatnonzero(wanted)
         if wanted.ndim != 1 or (wanted.size and not np.issubdtype(wanted.dtype, np.integer)):
             raise BadInput(f"rows are a list of integers, not {wanted.dtype} of shape {wanted.shape}")
-        wanted = wanted.astype(np.int64)
         outside = wanted[(wanted < -len(self)) | (wanted >= len(self))]
         if len(outside):
             raise BadInput(f"row {outside[0]} does not exist: there are {len(self)} rows")
-        return self._rows_as(wanted, self._labels.take(wanted), "take", {"rows": len(wanted)})
+        wanted = wanted.astype(np.int64)
+        return self._rows_as(wanted, self._labels.take(wanted), self._then("take", rows=len(wanted)))
 
     def head(self, n: int) -> Embedding:
         """The first `n` rows (the most frequent words, where rows are sorted by frequency), all if there are fewer."""
@@ -310,20 +342,20 @@ class Embedding:
             raise BadInput(f"head takes a number of rows of 0 or more, not {n}")
         if n >= len(self):
             return self
-        return self._rows_as(slice(0, n), self._labels[:n], "head", {"n": n})
+        return self._rows_as(slice(0, n), self._labels[:n], self._then("head", n=int(n)))
 
     def filter(self, keep: Callable[[str], bool]) -> Embedding:
         """The rows whose label `keep` says yes to."""
         return self.take(np.fromiter(map(keep, self._labels), dtype=np.bool_, count=len(self)))
 
-    def _rows_as(self, rows: slice | IntArray, labels: Labels, verb: str, parameters: dict[str, Any]) -> Embedding:
+    def _rows_as(self, rows: slice | IntArray, labels: Labels, provenance: dict[str, Any]) -> Embedding:
         return Embedding.from_stored(
             labels,
             self._stored[rows],
             scales=None if self._scales is None else self._scales[rows],
             norms=None if self._norms is None else self._norms[rows],
             columns={name: values[rows] for name, values in self._columns.items()},
-            provenance={"made_by": verb, "parameters": parameters, "from": dict(self._provenance)},
+            provenance=provenance,
         )
 
     def concat(self, *others: Embedding) -> Embedding:
@@ -340,16 +372,19 @@ class Embedding:
                 raise BadInput(f"cannot put {other.width}-d vectors under {self.width}-d ones")
             if set(other._columns) != set(self._columns):
                 raise BadInput(f"columns differ: {sorted(self._columns)} and {sorted(other._columns)}")
+            for name, values in self._columns.items():
+                if (values.dtype.kind == "U") != (other._columns[name].dtype.kind == "U"):
+                    raise BadInput(f"column '{name}' holds text in one and numbers in the other")
         return Embedding(
             [label for part in parts for label in part],
             np.concatenate([part.vectors for part in parts]),
             columns={name: np.concatenate([part._columns[name] for part in parts]) for name in self._columns},
-            provenance={"made_by": "concat", "from": [dict(part._provenance) for part in parts]},
+            provenance={"made_by": "concat", "from": [part._provenance for part in parts]},
         )
 
     def with_vectors(self, vectors: npt.ArrayLike, *, provenance: Mapping[str, Any] | None = None) -> Embedding:
         """The same labels and columns with other vectors, shape (n, any width)."""
-        made = provenance if provenance is not None else {"made_by": "with_vectors", "from": dict(self._provenance)}
+        made = provenance if provenance is not None else self._then("with_vectors")
         return Embedding(self._labels, vectors, columns=self._columns, provenance=made)
 
     def with_storage(self, storage: Storage) -> Embedding:
@@ -364,7 +399,6 @@ class Embedding:
         """
         if storage == self.storage:
             return self
-        made = {"made_by": "with_storage", "parameters": {"storage": storage}, "from": dict(self._provenance)}
         scales: FloatArray | None = None
         if storage == "float16":
             with np.errstate(over="ignore"):
@@ -372,7 +406,8 @@ class Embedding:
             check_finite(stored, self._labels, "too large for float16")
         elif storage == "int8":
             largest = np.abs(self.vectors).max(axis=1, initial=0.0)
-            scales = (largest / np.float32(127)).astype(np.float32)
+            # Towards zero for the very largest, which would otherwise decode to infinity.
+            scales = np.minimum(largest / np.float32(127), np.nextafter(_MAX / np.float32(127), np.float32(0)))
             # A row of zeros, or of numbers so small that the scale underflows, is stored as zeros.
             steps = np.divide(self.vectors, scales[:, None], out=np.zeros_like(self.vectors), where=scales[:, None] > 0)
             stored = np.clip(np.rint(steps), -127, 127).astype(np.int8)
@@ -380,6 +415,7 @@ class Embedding:
             stored = self.vectors
         else:
             raise BadInput(f"storage is float32, float16 or int8, not '{storage}'")
+        made = self._then("with_storage", storage=storage)
         return Embedding.from_stored(self._labels, stored, scales=scales, columns=self._columns, provenance=made)
 
     # -- doors to other rooms ------------------------------------------------------------------------------------

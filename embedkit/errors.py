@@ -9,7 +9,10 @@ _NEAR_SHOWN = 3
 
 
 class EmbedkitError(Exception):
-    """Base of all errors that embedkit raises on purpose; its text is one clear line."""
+    """Base of all errors that embedkit raises on purpose; its text is one clear line, whatever it quotes."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class BadInput(EmbedkitError, ValueError):
@@ -31,7 +34,11 @@ class BadFile(BadInput):
 
     def __init__(self, path: object, reason: str, place: str = "") -> None:
         self.path, self.reason, self.place = str(path), reason, place
-        super().__init__(": ".join(part for part in (printable(self.path), place, reason) if part))
+        super().__init__(": ".join(part for part in (self.path, place, reason) if part))
+
+    def __reduce__(self) -> tuple[type[BadFile], tuple[str, str, str]]:
+        # So that a worker process can hand it to its parent.
+        return type(self), (self.path, self.reason, self.place)
 
 
 class UnknownWord(EmbedkitError, KeyError):
@@ -76,8 +83,9 @@ class TrainingDiverged(EmbedkitError):
 def printable(text: str) -> str:
     r"""`text` with everything that could move a cursor, ring a bell or turn the line around shown escaped.
 
-    Control characters (C0, C1), line and paragraph separators, bidirectional and other invisible format
-    characters, and lone surrogates are written as backslash escapes; everything else stays.
+    Whatever does not print (control characters, line separators, spaces other than the plain one, bidirectional and
+    other invisible format characters, lone surrogates, unassigned and private code points) is written as a backslash
+    escape; everything else stays, the joiners of Persian, Hindi and emoji too.
 
     Examples
     --------
@@ -88,8 +96,6 @@ def printable(text: str) -> str:
     """
     if text.isprintable():
         return text
-    # str.isprintable is false for the Unicode categories "other" and "separator" except the plain space. The two
-    # joiners are harmless, and part of ordinary words in Persian, Hindi and emoji.
     return "".join(c if c.isprintable() or c in "\u200c\u200d" else _escape(c) for c in text)
 
 

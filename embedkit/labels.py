@@ -58,8 +58,15 @@ class Labels(Sequence[str]):
             The two do not fit together, or a label holds what no label may. Repeated labels are not looked for here:
             that needs a dictionary (see `check_distinct`).
         """
-        ends = np.asarray(offsets, dtype=np.int64)
-        if len(ends) == 0 or blob[:1] != b"\n" or ends[0] != 1 or ends[-1] != len(blob):
+        ends = np.asarray(offsets)
+        if (
+            ends.ndim != 1
+            or ends.dtype != np.int64
+            or len(ends) == 0
+            or blob[:1] != b"\n"
+            or ends[0] != 1
+            or ends[-1] != len(blob)
+        ):
             raise BadInput("the label offsets do not match the label bytes")
         breaks = np.flatnonzero(np.frombuffer(blob, dtype=np.uint8) == 10)
         if not np.array_equal(breaks + 1, ends):
@@ -75,7 +82,8 @@ class Labels(Sequence[str]):
         return self
 
     def _set(self, blob: bytes, offsets: IntArray) -> None:
-        self._blob, self._offsets = blob, offsets
+        self._blob, self._offsets = blob, offsets.view()
+        self._offsets.flags.writeable = False
         self._index: dict[str, int] | None = None
         self._folded: dict[str, int] | None = None
         self._scans = 0
@@ -190,25 +198,27 @@ class Labels(Sequence[str]):
         """At most `count` labels spelled nearly like `word`, nearest first, then in row order.
 
         Near is an optimal string alignment distance (insertions, deletions, substitutions and swaps of neighbours;
-        Damerau 1964) over lower-cased UTF-8 bytes of at most 1, for words over 5 bytes at most 2.
+        Damerau 1964) of at most 1, for words over 5 bytes at most 2; over UTF-8 bytes, a to z in either case alike. A
+        label that differs in capitals only, of whatever script, is among them.
         """
-        query = word.lower().encode("utf-8", "replace")
+        query = word.encode("utf-8", "replace").lower()
         reach = 1 if len(query) <= 5 else 2
         lengths = np.diff(self._offsets) - 1
         if not 0 < len(query) <= _LONGEST_SPELLING:
             return []
         rows = np.flatnonzero(np.abs(lengths - len(query)) <= reach)
-        if len(rows) == 0:
-            return []
         distances = _alignment_distances(query, self._letters(rows, lengths[rows]), lengths[rows])
         close = np.flatnonzero(distances <= reach)
-        best = rows[close[np.lexsort((rows[close], distances[close]))]]
-        return [self[row] for row in best[:count].tolist()]
+        best = rows[close[np.lexsort((rows[close], distances[close]))]].tolist()
+        folded = self.find_folded(word)
+        if folded >= 0 and folded not in best:
+            best.insert(0, folded)
+        return [self[row] for row in best[:count]]
 
     def _letters(self, rows: IntArray, lengths: IntArray) -> npt.NDArray[np.uint8]:
         """Lower-cased bytes of the labels at `rows`, one column a label, padded with zeros."""
         data = np.frombuffer(self._blob, dtype=np.uint8)
-        position = np.arange(int(lengths.max()), dtype=np.int64)[:, None]
+        position = np.arange(int(lengths.max(initial=0)), dtype=np.int64)[:, None]
         letters: npt.NDArray[np.uint8] = data[np.minimum(self._offsets[rows] + position, len(data) - 1)]
         letters[(letters >= 65) & (letters <= 90)] += 32
         letters[position >= lengths] = 0
@@ -254,8 +264,12 @@ def _pack(labels: Iterable[object]) -> tuple[bytes, IntArray]:
 
 
 def _stringify(label: object, row: int) -> str:
-    if label is None or label != label:
-        raise BadInput(f"row {row} has no label (it is {label})")
+    try:
+        missing = label is None or bool(label != label)
+    except (TypeError, ValueError):  # pandas' NA compares to itself; of an array it cannot be said
+        missing = True
+    if missing:
+        raise BadInput(f"row {row} has no label (it is {label!s:.60})")
     if isinstance(label, bytes):
         raise BadInput(f"the label of row {row} is bytes, not text: decode it first")
     return str(label)

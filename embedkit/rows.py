@@ -29,7 +29,7 @@ def relabel(rows: Any, values: Any, names: Sequence[str], provenance: Mapping[st
         The same kind as `rows`; `values` as they are if `rows` had no labels.
     """
     if isinstance(rows, Embedding):
-        return rows.with_vectors(values, provenance={**provenance, "from": dict(rows.provenance)})
+        return rows.with_vectors(values, provenance={**provenance, "from": rows.provenance})
     pandas = sys.modules.get("pandas")  # whoever has a DataFrame has imported it
     if pandas is not None and isinstance(rows, pandas.DataFrame):
         return pandas.DataFrame(values, index=rows.index, columns=list(names))

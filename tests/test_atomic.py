@@ -188,7 +188,6 @@ def test_the_path_is_shown_escaped(tmp_path: Path) -> None:
     assert str(caught.value).isprintable()
 
 
-@pytest.mark.xfail(strict=True, raises=BadFile, reason="BUG: 100 characters of the name may be more than 255 bytes")
 def test_the_longest_names_that_the_system_allows_can_be_written(tmp_path: Path) -> None:
     for name in ("n" * 255, "語" * 85):
         (tmp_path / name).write_bytes(OLD)
@@ -196,7 +195,6 @@ def test_the_longest_names_that_the_system_allows_can_be_written(tmp_path: Path)
         assert (tmp_path / name).read_bytes() == NEW
 
 
-@pytest.mark.xfail(strict=True, raises=BadFile, reason="BUG: a file in /dev/shm is appended to, not replaced")
 @pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="this system has no /dev/shm to write to")  # noqa: S108
 def test_a_regular_file_in_memory_is_replaced_like_any_other(royals: Embedding) -> None:
     path = Path("/dev/shm") / f"embedkit-test-{secrets.token_hex(8)}"  # noqa: S108
@@ -208,7 +206,6 @@ def test_a_regular_file_in_memory_is_replaced_like_any_other(royals: Embedding) 
         path.unlink()
 
 
-@pytest.mark.xfail(strict=True, raises=BadFile, reason="BUG: the file is in place, yet the save is said to have failed")
 def test_a_folder_that_cannot_be_opened_for_flushing_is_no_failure(
     target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

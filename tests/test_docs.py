@@ -97,7 +97,7 @@ def test_notebooks_run_and_hold_no_paths_of_a_machine(path: Path, example: Path)
 
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"/(home|root|tmp|Users)/", text)
-    notebook = nbformat.reads(text, as_version=4)
+    notebook = nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call]
     NotebookClient(
         notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(example)}}
     ).execute()

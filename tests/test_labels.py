@@ -108,7 +108,6 @@ def test_labels_cannot_be_assigned_to() -> None:
         labels.blob = b"\nc\nd\n"
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: Labels.offsets can be written into, which moves the labels")
 def test_offsets_cannot_be_written_into() -> None:
     labels = Labels(["ab", "c"])
     with pytest.raises(ValueError, match="read-only"):
@@ -162,7 +161,6 @@ def test_what_no_label_may_be_is_refused_naming_the_row(labels: Any, message: st
         Labels(labels)
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="BUG: pandas.NA as a label ends in a TypeError")
 def test_the_missing_value_of_pandas_is_refused_as_a_label() -> None:
     with pytest.raises(BadInput, match="row 1 has no label"):
         Labels(["a", pd.NA])
@@ -332,7 +330,6 @@ def test_near_in_no_labels_is_nothing() -> None:
     assert Labels([""]).near("word") == []
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: near lowers only the ASCII letters of labels, so ΑΘΗΝΑ is not near αθηνα")
 def test_capitals_beyond_ascii_are_lowered_too() -> None:
     assert Labels(["ΑΘΗΝΑ", "other"]).near("αθηνα") == ["ΑΘΗΝΑ"]
 

@@ -47,7 +47,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (clean / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, clean / name)
     build = [sys.executable, "-m", "build", "--no-isolation"]
-    # As users of a registry get it, and as `pip install .` makes it; a copy each, so that neither sees the other's files.
+    # From a registry, and by `pip install .`; a copy of the tree each, so that neither sees the other's files.
     shutil.copytree(clean, folder / "again")
     run(*build, "--outdir", folder / "sdist", cwd=clean)
     run(*build, "--wheel", "--outdir", folder / "wheel", cwd=folder / "again")

@@ -252,6 +252,16 @@ def test_scores_are_the_cosines_of_the_vectors_themselves(rng: np.random.Generat
     assert (np.abs(found.scores[:, :-1]) <= 1).all()
 
 
+def test_no_cosine_is_beyond_one(rng: np.random.Generator) -> None:
+    # Rows of one direction and of its opposite: rounding would put some of them past one.
+    vectors = rng.normal(size=(200, 30))
+    embedding = Embedding(None, np.concatenate([vectors, 3 * vectors, -vectors]))
+    scores = Search(embedding, device="numpy").similar(embedding, k=600, exclude_inputs=False).scores
+    assert scores.max() == 1
+    assert scores.min() == -1
+    assert np.allclose(scores[:400, 1], 1)  # the other of the same direction
+
+
 def test_the_royals(royals: Embedding) -> None:
     for method in METHODS:
         for device in DEVICES:

@@ -12,6 +12,8 @@ from typing import BinaryIO
 
 from embedkit.errors import BadFile
 
+_STREAMS = ("/dev/std", "/dev/fd/", "/proc/")
+
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
@@ -31,12 +33,15 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     BadFile
         The folder does not exist, the disk is full, permission is missing: whatever the system said.
     """
-    target = Path(os.path.realpath(path))
+    try:
+        target = Path(os.path.realpath(path))
+    except ValueError as error:  # NUL or a lone surrogate
+        raise BadFile(path, f"cannot be written: {error}") from error
     try:
         if target.is_dir():
             raise BadFile(path, "cannot be written: it is a folder")
         # /dev/stdout may lead to a regular file that others write to as well: it must not be replaced.
-        if os.fspath(path).startswith(("/dev/", "/proc/")) or (target.exists() and not target.is_file()):
+        if os.fspath(path).startswith(_STREAMS) or (target.exists() and not target.is_file()):
             with Path(path).open("ab") as stream:
                 yield stream
             return
@@ -56,7 +61,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 @contextlib.contextmanager
 def _beside(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
     # O_EXCL: never follow or reuse what somebody else put there.
-    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.part")
+    temporary = target.with_name(f".{secrets.token_hex(8)}.part")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -68,11 +73,10 @@ def _beside(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
 
 
 def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        # Some file systems cannot flush a folder; the file itself is safe on the disk and in place by now.
-        pass
-    finally:
-        os.close(descriptor)
+    # Some folders cannot be read, and some file systems cannot flush one; the file itself is on the disk and in place.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

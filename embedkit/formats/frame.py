@@ -81,11 +81,14 @@ def from_frame(frame: pd.DataFrame, *, columns: Sequence[str] = ()) -> Embedding
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise BadInput(f"no column '{printable(str(missing[0]))}' in the table; it has: {list(frame.columns)}")
+    if isinstance(frame.index, pd.MultiIndex):
+        raise BadInput("the table's index has several levels: join them into one label first")
     if frame.index.hasnans:
         raise BadInput(f"row {int(np.flatnonzero(frame.index.isna())[0])} has no label")
     dimensions = frame.drop(columns=list(columns))
     for name, dtype in dimensions.dtypes.items():
-        if not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype)):
+        real = pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_complex_dtype(dtype)
+        if not (real or pd.api.types.is_bool_dtype(dtype)):
             raise BadInput(f"column '{printable(str(name))}' is not numeric ({dtype}): name it in `columns`")
     holes = np.argwhere(dimensions.isna().to_numpy())
     if len(holes):
@@ -94,7 +97,7 @@ def from_frame(frame: pd.DataFrame, *, columns: Sequence[str] = ()) -> Embedding
         raise BadInput(f"no value at row {row} ('{label}'), column '{name}': fill or drop it first")
     return Embedding(
         list(frame.index),
-        dimensions.to_numpy(dtype=np.float32),
+        dimensions.to_numpy(dtype=np.float64),
         columns={name: frame[name].to_numpy() for name in columns},
         provenance={"made_by": "from_frame"},
     )

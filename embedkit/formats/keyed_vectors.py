@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from embedkit.embedding import Embedding
 from embedkit.errors import BadInput
@@ -41,12 +42,18 @@ def from_gensim(vectors: Any) -> Embedding:
     if not isinstance(vectors, KeyedVectors):
         raise BadInput(f"expected gensim KeyedVectors, not {type(vectors).__name__}: for a model give its .wv")
     n = len(vectors.index_to_key)
-    # Training leaves tables of its own behind (huffman codes, sampling thresholds); only plain values are of the rows.
     columns = {
         name: values
         for name, values in vectors.expandos.items()
-        if name not in ("sample_int", "code", "point") and np.shape(values) == (n,)
+        if np.shape(values) == (n,) and not _of_training(name, np.asarray(values))
     }
     return Embedding(
         vectors.index_to_key, np.array(vectors.vectors[:n]), columns=columns, provenance={"made_by": "from_gensim"}
     )
+
+
+def _of_training(name: str, values: npt.NDArray[Any]) -> bool:
+    """Whether it is a table that training left behind: Huffman codes and paths (arrays), sampling thresholds."""
+    if values.dtype.kind == "O":
+        return not all(isinstance(value, str) for value in values.tolist())
+    return name == "sample_int" and values.dtype == np.uint32

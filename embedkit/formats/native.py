@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import mmap
 import os
 import stat
@@ -84,7 +85,7 @@ def save(embedding: Embedding, path: str | os.PathLike[str]) -> None:
         "schema": SCHEMA,
         "class": "Embedding",
         "columns": list(embedding.columns),
-        "provenance": dict(embedding.provenance),
+        "provenance": embedding.provenance,
     }
     # The widest values first: each tensor is then aligned to its own size without gaps, which the format forbids.
     order = sorted(tensors, key=lambda name: -tensors[name].dtype.itemsize)
@@ -116,6 +117,8 @@ def write_tensors(
     checksums = {name: _digest(array) for name, array in tensors.items()}
     described = json.dumps({**about, "sha256": checksums}, ensure_ascii=True, allow_nan=False)
     prefix = _header_bytes(header, described)
+    if len(prefix) - 8 > _HEADER_LIMIT:
+        raise BadInput(f"the provenance and names take {len(prefix):,} bytes, more than {_HEADER_LIMIT >> 20} MiB")
     with replacing(path) as stream:
         stream.write(prefix)
         for array in tensors.values():
@@ -174,6 +177,10 @@ def read_tensors(path: str | os.PathLike[str], *, verify: bool | None = None) ->
             data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise BadFile(path, f"cannot be read: {error.strerror or error}") from error
+    except BadFile:
+        raise
+    except ValueError as error:  # NUL or a lone surrogate in the path
+        raise BadFile(path, f"cannot be read: {error}") from error
     (length,) = struct.unpack("<Q", data[:8])
     if length > min(_HEADER_LIMIT, size - 8) or data[8:9] != b"{":
         raise BadFile(path, "not an embedkit file (a safetensors header was expected at its start)", "byte 0")
@@ -207,24 +214,21 @@ def _read_header(path: object, prefix: bytes) -> tuple[dict[str, Any], dict[str,
         raise BadFile(path, "embedkit's metadata is not what was expected", "header")
     if about.get("schema") != SCHEMA:
         found = about.get("schema")
-        raise BadFile(path, f"written in schema {found}, this version of embedkit reads {SCHEMA}: update embedkit")
+        what = f"written in schema {found!r:.40}, this version of embedkit reads {SCHEMA}"
+        raise BadFile(path, f"{what}: update embedkit" if isinstance(found, int) and found > SCHEMA else what)
     return header, about
 
 
 def _tensor(path: object, name: str, entry: Any, data: mmap.mmap, origin: int) -> npt.NDArray[Any]:
     try:
         dtype, shape, (start, end) = np.dtype(_DTYPES[entry["dtype"]]), entry["shape"], entry["data_offsets"]
-        counts = [int(n) for n in shape]
-        if counts != shape or min(counts, default=0) < 0 or not 0 <= start <= end <= len(data) - origin:
+        whole = all(type(n) is int and 0 <= n < 2**63 for n in (*shape, start, end))
+        if not whole or not start <= end <= len(data) - origin or math.prod(shape) * dtype.itemsize != end - start:
             raise ValueError
-        count = 1
-        for n in counts:
-            count *= n
-        if count * dtype.itemsize != end - start:
-            raise ValueError
+        count = (end - start) // dtype.itemsize
+        return np.frombuffer(data, dtype=dtype, count=count, offset=origin + start).reshape(shape)
     except (ValueError, TypeError, KeyError):
         raise BadFile(path, "its shape, type and place in the header do not fit", f"tensor '{name}'") from None
-    return np.frombuffer(data, dtype=dtype, count=count, offset=origin + start).reshape(counts)
 
 
 def load(path: str | os.PathLike[str], *, verify: bool | None = None) -> Embedding:
@@ -250,7 +254,10 @@ def load(path: str | os.PathLike[str], *, verify: bool | None = None) -> Embeddi
     """
     arrays, about = read_tensors(path, verify=verify)
     if about.get("class") != "Embedding":
-        raise BadFile(path, f"holds a {about.get('class')!r}, which this version of embedkit does not know")
+        raise BadFile(path, f"holds a {about.get('class')!r:.40}, which this version of embedkit does not know")
+    names, provenance = about.get("columns"), about.get("provenance")
+    if not isinstance(provenance, dict) or not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+        raise BadFile(path, "embedkit's metadata is not what was expected", "header")
     try:
         labels = Labels.from_blob(arrays["labels"].tobytes(), arrays["label_offsets"])
         stored = arrays["vectors"]
@@ -259,15 +266,18 @@ def load(path: str | os.PathLike[str], *, verify: bool | None = None) -> Embeddi
             raise BadInput(f"{n} labels for vectors of shape {stored.shape}")
         if stored.dtype not in (np.float32, np.float16, np.int8):
             raise BadInput(f"vectors are {stored.dtype}, expected float32, float16 or int8")
-        scales = _of(arrays, "scales", np.float32, n) if stored.dtype == np.int8 else None
-        norms = _of(arrays, "norms", np.float64, n)
+        scales = _lengths(arrays, "scales", np.float32, n) if stored.dtype == np.int8 else None
+        norms = _lengths(arrays, "norms", np.float64, n)
         embedding = Embedding.from_stored(
             labels, stored, scales=scales, norms=norms,
-            columns={name: _column(arrays, name, n) for name in about["columns"]}, provenance=about["provenance"],
+            columns={name: _column(arrays, name, n) for name in names}, provenance=provenance,
         )  # fmt: skip
         if verify:
             labels.check_distinct()
-            Embedding(labels, embedding.vectors)  # refuses what is not finite
+            afresh = Embedding(labels, embedding.vectors)  # refuses what is not finite
+            wrong = np.flatnonzero(~np.isclose(afresh.norms, norms, rtol=1e-9, atol=0))
+            if len(wrong):
+                raise BadInput(f"the stored norm of row {wrong[0]} is not the length of its vector")
     except KeyError as error:
         raise BadFile(path, f"its part {error} is missing") from None
     except BadInput as error:
@@ -282,6 +292,13 @@ def _of(arrays: Mapping[str, npt.NDArray[Any]], name: str, dtype: npt.DTypeLike,
     return array
 
 
+def _lengths(arrays: Mapping[str, npt.NDArray[Any]], name: str, dtype: npt.DTypeLike, n: int) -> npt.NDArray[Any]:
+    array = _of(arrays, name, dtype, n)
+    if not ((array >= 0) & (array < np.inf)).all():
+        raise BadInput(f"'{name}' holds a value that is negative or not finite")
+    return array
+
+
 def _column(arrays: Mapping[str, npt.NDArray[Any]], name: str, n: int) -> npt.NDArray[Any]:
     if f"text/{name}" not in arrays:
         column = arrays[f"column/{name}"]
@@ -290,6 +307,8 @@ def _column(arrays: Mapping[str, npt.NDArray[Any]], name: str, n: int) -> npt.ND
     starts = np.concatenate([[0], ends[:-1]]) if n else ends
     if n and (np.any(starts > ends) or ends[-1] != len(data)):
         raise BadInput(f"the texts of column '{name}' do not fit their ends")
+    if b"\0" in data:
+        raise BadInput(f"column '{name}' holds a NUL character")
     try:
         texts = [data[a:b].decode("utf-8") for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
     except UnicodeDecodeError:

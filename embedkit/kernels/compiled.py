@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from numba import njit
 
@@ -22,6 +22,6 @@ def compiled(function: Function) -> Function:
         A function of arrays and numbers.
     """
     try:
-        return njit(nogil=True, fastmath=_FAST, cache=True)(function)  # type: ignore[no-any-return]
+        return cast(Function, njit(nogil=True, fastmath=_FAST, cache=True)(function))
     except RuntimeError:  # numba finds no folder that it can cache in
-        return njit(nogil=True, fastmath=_FAST)(function)  # type: ignore[no-any-return]
+        return cast(Function, njit(nogil=True, fastmath=_FAST)(function))

@@ -5,11 +5,12 @@ A set of 20,000 analogy questions holds a few hundred distinct words. The score 
 .. math:: S_{av} - S_{bv} + S_{cv}
 
 where S are the inner products of the *distinct words* with the vocabulary: one small matrix product, and then two
-additions a score instead of d multiplications. The same S serve 3CosMul. The vocabulary is worked through in tiles small
-enough for the products to stay in the cache; for each question, the running best are kept.
+additions a score instead of d multiplications. The same S serve 3CosMul. The vocabulary is worked through in tiles
+small enough for the products to stay in the cache; for each question, the running best are kept.
 
 To be exact, some more than the k best are kept. The pairs are complete if the last one kept is worse than the k-th by
-more than float32 can err; questions where it is not (a great many ties, mostly) are handed back to be answered directly.
+more than float32 can err; questions where it is not (a great many ties, mostly) are handed back, to be answered
+directly.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ _TILE = 512  # rows of the vocabulary worked on together
 _SPARE = 8  # rows kept beyond the k best
 _SMALLEST_DIVISOR = 0.05  # of 3CosMul, down to which errors are bounded here: cos b of -0.9
 _NOTHING = -9.0  # below any score
+
+
+Int32s = npt.NDArray[np.int32]
 
 
 class Shared(NamedTuple):
@@ -57,10 +61,10 @@ def candidates(units: Floats, terms: Integers, k: int, skip: Integers, *, multip
     """
     order = np.lexsort((terms[:, 2], terms[:, 1], terms[:, 0]))
     words, places = np.unique(terms[order], return_inverse=True)
-    places = np.ascontiguousarray(places.reshape(terms.shape).T.astype(np.int32))
+    numbered: Int32s = np.ascontiguousarray(places.reshape(terms.shape).T, dtype=np.int32)
     new_pair = np.ones(len(order), dtype=np.bool_)
     new_pair[1:] = (terms[order[1:], :2] != terms[order[:-1], :2]).any(axis=1)
-    best, rows, unsafe = _scan_all(units, units[words], places, new_pair, skip[order], k + _SPARE, multiply)
+    best, rows, unsafe = _scan_all(units, units[words], numbered, new_pair, skip[order], k + _SPARE, multiply)
     # The error of a score: three inner products and a few roundings; for products see the divisor's lower bound.
     error = tolerance(units.shape[1])
     last = best[:, min(k, best.shape[1]) - 1].astype(np.float64)
@@ -70,7 +74,7 @@ def candidates(units: Floats, terms: Integers, k: int, skip: Integers, *, multip
         slack = np.full(len(order), 2 * 4 * error)
     kept = (rows >= 0) & (best >= (last - slack)[:, None])
     # Complete if a row was kept that is too bad, or if there was room for more.
-    sure = ~kept[:, -1] & ~unsafe[places[1]]
+    sure = ~kept[:, -1] & ~unsafe[numbered[1]]
     query, place = np.nonzero(kept & sure[:, None])
     return Shared(order[query], rows[query, place].astype(np.int64), np.sort(order[~sure]))
 
@@ -78,17 +82,17 @@ def candidates(units: Floats, terms: Integers, k: int, skip: Integers, *, multip
 def _scan_all(
     units: Floats,
     words: Floats,
-    places: npt.NDArray[np.int32],
+    places: Int32s,
     new_pair: npt.NDArray[np.bool_],
     skip: Integers,
     size: int,
     multiply: bool,
-) -> tuple[Floats, npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+) -> tuple[Floats, Int32s, npt.NDArray[np.bool_]]:
     """The `size` best scores and rows of each question, and which words are too far from some row to divide by."""
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     starts = iter(range(0, len(units), _TILE))
 
-    def work(_: int) -> tuple[Floats, npt.NDArray[np.int32], Floats]:
+    def work(_: int) -> tuple[Floats, Int32s, Floats]:
         best = np.full((places.shape[1], size), _NOTHING, dtype=np.float32)
         rows = np.full(best.shape, -1, dtype=np.int32)
         lowest = np.ones(len(words), dtype=np.float32)
@@ -114,9 +118,18 @@ def _scan_all(
 
 
 @compiled
-def _scan(  # type: ignore[no-untyped-def]  # numba's own types
-    products, n, start, best, rows, skip, places, new_pair, pair, multiply
-):
+def _scan(
+    products: Floats,
+    n: int,
+    start: int,
+    best: Floats,
+    rows: Int32s,
+    skip: Integers,
+    places: Int32s,
+    new_pair: npt.NDArray[np.bool_],
+    pair: Floats,
+    multiply: bool,
+) -> None:
     """Add the rows of one tile to the best of each question.
 
     `products` (words, tile) are inner products, for 3CosMul moved to 0 ... 1; `n` of their columns count, the first of

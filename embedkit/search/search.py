@@ -327,7 +327,8 @@ def _unit(queries: Doubles) -> Doubles:
     scaled = queries / np.abs(queries).max(
         axis=1, initial=0.0, keepdims=True
     )  # so that no square overflows or vanishes
-    return scaled / np.sqrt((scaled * scaled).sum(axis=1, keepdims=True))
+    unit: Doubles = scaled / np.sqrt((scaled * scaled).sum(axis=1, keepdims=True))
+    return unit
 
 
 def _check_available(device: str) -> None:
