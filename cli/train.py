@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from embedkit.progress import Progress
+
 
 @click.group(short_help="Train vectors on text.")
 def train() -> None:
@@ -42,13 +44,17 @@ def word2vec(files: tuple[Path, ...], output: Path, storage: Any, **parameters: 
     Example: embedkit train word2vec --sg --vector-size 200 text.txt.gz -o vectors.safetensors
     """
     from embedkit import Corpus, Word2Vec
-    from embedkit.progress import bar
+    from embedkit.progress import bar, each_epoch
 
     for name in ("sg", "hs", "cbow_mean"):
         parameters[name] = int(parameters[name])
-    trainer = Word2Vec(**parameters).fit(Corpus.from_file(*files), callback=bar("word2vec"))
-    for epoch in trainer.history_:
-        click.echo("epoch {epoch}: loss {loss:.4f}, {words_per_second:,.0f} words/s".format(**epoch), err=True)
+    draw, tell = bar("word2vec"), each_epoch(lambda line: click.echo(line, err=True))
+
+    def callback(event: Progress) -> None:
+        draw(event)
+        tell(event)
+
+    trainer = Word2Vec(**parameters).fit(Corpus.from_file(*files), callback=callback)
     trainer.embedding_.save(output, storage=storage)
     seed = trainer.embedding_.provenance["parameters"]["random_state"]
     click.echo(f"wrote {len(trainer.embedding_):,} words x {trainer.vector_size} to {output} (seed {seed})", err=True)

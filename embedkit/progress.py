@@ -21,6 +21,8 @@ class Progress:
         What is counted (``"words"``).
     loss
         Mean loss of this epoch so far; NaN before the first.
+    seconds
+        Time this epoch has taken so far.
     """
 
     epoch: int
@@ -29,6 +31,7 @@ class Progress:
     total: int
     unit: str
     loss: float
+    seconds: float
 
 
 Callback: TypeAlias = Callable[[Progress], None]
@@ -61,3 +64,27 @@ def bar(description: str) -> Callback:
             current.close()
 
     return draw
+
+
+def each_epoch(say: Callable[[str], None]) -> Callback:
+    """A callback that gives `say` one line at the end of each epoch: its loss, its seconds and its speed.
+
+    Parameters
+    ----------
+    say
+        Takes a line of text: ``logging.getLogger("my").info``, ``print``, ...
+
+    Examples
+    --------
+    >>> tell = each_epoch(print)
+    >>> tell(Progress(epoch=1, epochs=5, done=50, total=100, unit="words", loss=2.0, seconds=1.0))
+    >>> tell(Progress(epoch=1, epochs=5, done=100, total=100, unit="words", loss=1.5, seconds=2.0))
+    epoch 1/5: loss 1.5000, 2.0 s, 50 words/s
+    """
+
+    def tell(event: Progress) -> None:
+        if event.done >= event.total:
+            speed = f"{event.done / event.seconds:,.0f} {event.unit}/s"
+            say(f"epoch {event.epoch}/{event.epochs}: loss {event.loss:.4f}, {event.seconds:.1f} s, {speed}")
+
+    return tell

@@ -19,6 +19,7 @@ from embedkit.errors import BadInput, UnknownWord
 from embedkit.kernels import candidates_numpy, candidates_torch, exact
 from embedkit.kernels.candidates_torch import full_precision
 from embedkit.search import Neighbour, Neighbours
+from embedkit.search import search as search_module
 from embedkit.search.search import Device, Method
 
 Doubles = npt.NDArray[np.float64]
@@ -229,6 +230,54 @@ def test_analogies_finds_the_best_rows(kind: Kind, n: int, method: Method, rng: 
                     [a, b, c] if exclude else [],
                     SLACK[method],
                 )
+
+
+def whatever_the_work(search: Search, _: npt.NDArray[np.int64]) -> bool:
+    """For `Search._worth_sharing`: the products of distinct words are shared wherever they can be."""
+    return len(search._dead) == 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+@cases
+def test_questions_that_share_words_are_answered_as_if_they_did_not(
+    kind: Kind, n: int, method: Method, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedding = made(kind, n)
+    some = rng.integers(0, n, 12)
+    terms = np.concatenate([rng.choice(some, (40, 3)), [[0, n - 1, 0], [n // 2, n // 2, 0], [0, 0, 0]]])
+    questions = [tuple(map(str, question)) for question in terms]
+    ways = [(k, exclude) for k in how_many(n) for exclude in (True, False)]
+
+    def ask() -> list[Neighbours]:
+        search = Search(embedding, device="numpy")
+        return [search.analogies(questions, k, method=method, exclude_inputs=exclude) for k, exclude in ways]
+
+    direct = ask()
+    monkeypatch.setattr(Search, "_worth_sharing", whatever_the_work)
+    shared = ask()
+    assert {found.device for found in direct} == {"numpy"}
+    assert {found.device for found in shared} == {"numpy" if (embedding.norms == 0).any() else "numba"}
+    assert all(same(a, b) for a, b in zip(direct, shared, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("unknown", "zero", "fewest", "device"),
+    [(False, False, 6, "numba"), (True, False, 6, "numba"), (False, True, 6, "numpy"), (False, False, 300, "numpy")],
+    ids=["shared words", "unknown words among them", "a row of zeros", "hardly any shared word"],
+)
+def test_words_are_shared_where_that_pays(
+    unknown: bool, zero: bool, fewest: int, device: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = rng.normal(size=(700, 8))
+    vectors[-1] *= not zero
+    embedding = Embedding(None, vectors)
+    terms = rng.choice(fewest, (100, 3), replace=fewest < 300)
+    questions = [["?" if unknown and number == 7 else str(row) for row in term] for number, term in enumerate(terms)]
+    direct = Search(embedding, device="numpy").analogies(questions, 4, missing="skip")
+    monkeypatch.setattr(search_module, "_WORTH_NUMBA", 100 * vectors.size - 10 * vectors.size)
+    found = Search(embedding, device="numpy").analogies(questions, 4, missing="skip")
+    assert (direct.device, found.device) == ("numpy", device)
+    assert same(direct, found)
 
 
 @pytest.mark.parametrize("d", [1, 2, 50, 300, 2000])

@@ -126,9 +126,8 @@ class _Meter(CallbackAny2Vec):  # type: ignore[misc]  # gensim has no types
             self.done += raw
             if self.callback is not None:
                 mean = self.loss / self.trained if self.trained else float("nan")
-                self.callback(
-                    Progress(len(self.history) + 1, self.epochs, self.done, self.total, unit="words", loss=mean)
-                )
+                epoch, seconds = len(self.history) + 1, time.perf_counter() - self.start
+                self.callback(Progress(epoch, self.epochs, self.done, self.total, "words", mean, seconds))
 
     def fail(self, error: Exception) -> None:
         self.failure = self.failure or error
