@@ -89,7 +89,14 @@ def _is_text(text: str) -> bool:
 def as_json(provenance: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of `provenance` that holds nothing but what JSON can."""
     try:
-        plain: dict[str, Any] = json.loads(json.dumps(dict(provenance), allow_nan=False))
+        plain: dict[str, Any] = json.loads(json.dumps(dict(provenance), allow_nan=False, default=_of_numpy))
     except (TypeError, ValueError, RecursionError) as error:
         raise BadInput(f"provenance must be plain JSON: {error}") from None
     return plain
+
+
+def _of_numpy(value: Any) -> Any:
+    """Numbers of numpy as Python's: parameters often are such."""
+    if isinstance(value, np.bool_ | np.integer | np.floating):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is not plain")

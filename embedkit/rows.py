@@ -6,10 +6,26 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from embedkit.embedding import Embedding
+from embedkit.errors import BadInput
 
 
-def relabel(rows: Any, values: Any, names: Sequence[str], provenance: Mapping[str, Any]) -> Any:
+def check_finite_rows(values: npt.NDArray[np.float64], rows: Any) -> None:
+    """Refuse NaN and infinities in `values`, (n, d), naming the first by row (and its label in `rows`) and column."""
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        row, column = (int(i) for i in bad[0])
+        label = f" ('{rows.labels[row]}')" if isinstance(rows, Embedding) else ""
+        what = "NaN" if np.isnan(values[row, column]) else "infinity"
+        raise BadInput(f"row {row}{label}, column {column} is {what}: fill or drop it first")
+
+
+def relabel(
+    rows: Any, values: Any, names: Sequence[str], provenance: Mapping[str, Any], wanted: str = "default"
+) -> Any:
     """`values` with the labels that `rows` came with.
 
     Parameters
@@ -22,12 +38,21 @@ def relabel(rows: Any, values: Any, names: Sequence[str], provenance: Mapping[st
         Names of the d dimensions, for a DataFrame.
     provenance
         What made it, for an Embedding, which keeps its columns; the provenance of `rows` is added as ``from``.
+    wanted
+        What scikit-learn's `set_output` asks for. ``"default"`` keeps the kind of `rows`; for ``"pandas"`` an Embedding
+        gives a DataFrame with its labels in the index; scikit-learn sees to the rest.
 
     Returns
     -------
     Embedding, DataFrame or array
         The same kind as `rows`; `values` as they are if `rows` had no labels.
     """
+    if isinstance(rows, Embedding) and wanted == "pandas":
+        import pandas as pd
+
+        return pd.DataFrame(values, index=pd.Index(list(rows), name="label"), columns=list(names))
+    if wanted != "default":
+        return values
     if isinstance(rows, Embedding):
         return rows.with_vectors(values, provenance={**provenance, "from": rows.provenance})
     pandas = sys.modules.get("pandas")  # whoever has a DataFrame has imported it

@@ -249,7 +249,7 @@ def test_provenance_is_kept_as_json_holds_it(value: Any) -> None:
 
 @pytest.mark.parametrize(
     "provenance",
-    [{"x": {1, 2}}, {"x": math.nan}, {"x": math.inf}, {"x": np.int64(1)}, {"x": object()}, {"x": b"y"}, {(1, 2): 3}, 5],
+    [{"x": {1, 2}}, {"x": math.nan}, {"x": math.inf}, {"x": object()}, {"x": b"y"}, {(1, 2): 3}, 5],
 )
 def test_provenance_that_json_cannot_hold_is_refused(provenance: Any) -> None:
     with pytest.raises(BadInput, match="provenance must be plain JSON"):

@@ -137,7 +137,6 @@ def test_constant_columns_do_no_harm(solver: Literal["full", "covariance_eigh", 
     assert up_to_sign_in_float32(projected, PCA(n_components=6).fit_transform(rows))
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: a RuntimeWarning, and NaN in explained_variance_ratio_")
 def test_rows_that_are_all_the_same_lie_at_the_origin() -> None:
     projected = PCA().fit_transform(np.full((5, 3), 2.5))
     assert np.allclose(projected, 0)
@@ -247,7 +246,6 @@ def test_set_output_gives_a_dataframe(given: str, rows: Doubles, frame: pd.DataF
     assert list(projected.index) == (list(range(40)) if given == "array" else list(frame.index))
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: the labels are lost, the index numbers the rows")
 def test_set_output_keeps_the_labels_of_an_embedding(embedding: Embedding) -> None:
     projected = PCA().set_output(transform="pandas").fit_transform(embedding)
     assert isinstance(projected, pd.DataFrame)
@@ -274,7 +272,6 @@ def test_it_works_in_a_grid_search(rows: Doubles) -> None:
     assert search.best_params_["pca__n_components"] in (3, 4)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: n_components=np.int64(3) is refused for the provenance")
 def test_numbers_of_numpy_do_as_parameters_and_are_recorded(embedding: Embedding) -> None:
     # As a grid over np.arange gives them.
     three: Any = np.int64(3)
@@ -329,7 +326,6 @@ def test_what_is_not_finite_is_refused(verb: str, bad: float, rows: Doubles) -> 
         getattr(pca, verb)(rows)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: scikit-learn's ValueError, which names neither")
 def test_what_is_not_finite_is_named_by_row_and_column(rows: Doubles) -> None:
     rows[3, 2] = np.nan
     with pytest.raises(BadInput, match=r"row 3.*column 2"):

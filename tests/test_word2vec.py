@@ -163,7 +163,6 @@ def test_the_smallest_and_the_largest_seed_do(seed: int) -> None:
     assert len(trainer(random_state=seed, epochs=1).fit_transform(Corpus(texts(20)))) > 0
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: np.int64 is refused for the provenance, after the training")
 def test_numbers_of_numpy_do_as_parameters_and_are_recorded() -> None:
     corpus = Corpus(texts(40))
     numpys = trainer(vector_size=np.int64(12), random_state=np.int64(7), sample=np.float32(0))
@@ -301,7 +300,6 @@ def test_vectors_that_are_not_finite_are_refused(monkeypatch: pytest.MonkeyPatch
     assert not hasattr(word2vec, "embedding_")
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: its loss of NaN is refused for the provenance, after the training")
 def test_an_epoch_in_which_no_word_is_left_to_train_on_is_no_error() -> None:
     # In so small a corpus subsampling, as it is by default, drops nearly every word.
     word2vec = Word2Vec(vector_size=4, min_count=1, random_state=1).fit(Corpus([["king", "queen"]] * 3))
@@ -374,9 +372,7 @@ def test_a_failed_fit_leaves_the_earlier_result_alone() -> None:
     assert word2vec.embedding_ is before
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: only Exception is caught, so that the training waits for ever")
 @pytest.mark.parametrize("where", ["callback", "corpus"])
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # to be deleted with the xfail
 def test_sys_exit_in_the_callback_or_the_corpus_reaches_the_caller(where: str) -> None:
     def leave(_: Progress) -> None:
         sys.exit(3)
@@ -406,7 +402,6 @@ def test_control_c_stops_the_training() -> None:
     train_until_control_c()
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: gensim's worker waits for ever for room in a queue that nobody reads")
 def test_control_c_leaves_no_thread_behind() -> None:
     for thread in train_until_control_c():
         thread.join(2)
@@ -471,7 +466,9 @@ UNCHECKED: list[tuple[str, Any]] = [
     [
         *BAD,
         *(
-            pytest.param(*bad, marks=pytest.mark.xfail(strict=True, reason="BUG: the parameter is not checked"))
+            pytest.param(
+                *bad,
+            )
             for bad in UNCHECKED
         ),
     ],
@@ -481,7 +478,6 @@ def test_a_bad_parameter_is_refused_by_name(name: str, value: Any) -> None:
         trainer(**{name: value}).fit(Corpus(texts(20)))
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: gensim indexes a table with NaN, a segmentation fault")
 def test_a_learning_rate_beyond_float32_is_refused() -> None:
     # In a process of its own, because it is one that gensim crashes on.
     code = "from embedkit import *; Word2Vec(min_count=1, sample=0, alpha=1e39).fit(Corpus([['a', 'b']] * 20))"

@@ -82,7 +82,8 @@ class AnalogyReport:
     @property
     def total(self) -> Section:
         """All sections together."""
-        return Section("total", *(sum(counts) for counts in list(zip(*self.sections, strict=True))[1:]))
+        counts = np.array([section[1:] for section in self.sections], dtype=np.int64).reshape(-1, 4).sum(axis=0)
+        return Section("total", *counts.tolist())
 
     def __iter__(self) -> Iterator[Section]:
         yield from self.sections
@@ -187,10 +188,14 @@ def evaluate_analogies(
     """
     if rules not in RULES:
         raise BadInput(f"rules are one of {', '.join(RULES)}, not '{rules}'")
-    if restrict is not None and restrict < 1:
+    if restrict is not None and (not isinstance(restrict, int | np.integer) or restrict < 1):
         raise BadInput(f"restrict must be 1 or more, or None, not {restrict}")
     vocabulary = embedding if restrict is None else embedding.head(restrict)
-    canon, terms = _resolve(vocabulary, [q for section in questions.values() for q in section], rules)
+    flat = [question for section in questions.values() for question in section]
+    for number, question in enumerate(flat):
+        if len(question) != 4:
+            raise BadInput(f"question {number} has {len(question)} words, expected four: a, b, c, answer")
+    canon, terms = _resolve(vocabulary, flat, rules)
     covered = (terms >= 0).all(axis=1)
     asked = terms[covered]
     # Best answers with the inputs among them: enough that, inputs left out, the rules still see as many as they need.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -22,7 +23,7 @@ def by_cosine(
     """See `embedkit.kernels.candidates_numpy.by_cosine`."""
     slack = 2 * tolerance(units.shape[1])
     for start, stop in _spans(len(queries), len(units), units.device):
-        with full_precision():
+        with full_precision(units.device):
             scores = torch.from_numpy(queries[start:stop]).to(units.device) @ units.T
         _strike(scores, skip[start:stop], dead)
         query, row = _select(scores, scores, k, slack)
@@ -36,7 +37,7 @@ def by_product(
     slack = tolerance(units.shape[1]) + 2.0**-22
     for start, stop in _spans(len(terms), 5 * len(units), units.device):
         rows = torch.from_numpy(terms[start:stop]).to(units.device)
-        with full_precision():
+        with full_precision(units.device):
             a, b, c = ((1 + units[rows[:, j]] @ units.T) / 2 for j in range(3))
         low = (a - slack).clamp_min(0) * (c - slack).clamp_min(0) / (b + (slack + MUL_EPSILON)) * (1 - 1e-6)
         high = (a + slack) * (c + slack) / ((b - slack).clamp_min(0) + MUL_EPSILON) * (1 + 1e-6)
@@ -47,14 +48,25 @@ def by_product(
 
 
 @contextlib.contextmanager
-def full_precision() -> Iterator[None]:
-    """Products in true float32, even where the user has allowed TF32 or bfloat16 for speed: the bound needs it."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Products in true float32, even where the user has allowed TF32 or bfloat16 for speed: the bound needs it.
+
+    Parameters
+    ----------
+    device
+        Where the products are computed. The user's settings are given back afterwards.
+    """
+    with torch.autocast(device.type, enabled=False), contextlib.ExitStack() as stack:
+        mkldnn: Any = torch.backends.mkldnn  # its types do not tell of `matmul`
+        backends: tuple[Any, ...] = (torch.backends.cuda.matmul, mkldnn.matmul)
+        if all(hasattr(backend, "fp32_precision") for backend in backends):
+            for backend in backends:
+                stack.callback(setattr, backend, "fp32_precision", backend.fp32_precision)
+                backend.fp32_precision = "ieee"
+        else:  # torch before 2.9
+            stack.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+            torch.set_float32_matmul_precision("highest")
         yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 def _spans(m: int, n: int, device: torch.device) -> Iterator[tuple[int, int]]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any, Literal, Self, final
 
 import numpy as np
+from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.decomposition import PCA as _PCA
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from embedkit.embedder import Embedder
-from embedkit.rows import relabel
+from embedkit.rows import check_finite_rows, relabel
 
 
 @final
@@ -73,12 +75,16 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Embe
         y
             Ignored.
         """
-        rows = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+        rows = validate_data(self, X, dtype=np.float64, ensure_min_samples=2, ensure_all_finite=False)
+        check_finite_rows(rows, X)
         self._pca = _PCA(
             self.n_components, whiten=self.whiten, svd_solver=self.svd_solver, random_state=self.random_state
-        ).fit(rows)
-        for name in ("components_", "explained_variance_", "explained_variance_ratio_", "mean_"):
+        )
+        with np.errstate(invalid="ignore"):  # rows that are all the same: no variance, of which nothing is a share
+            self._pca.fit(rows)
+        for name in ("components_", "explained_variance_", "mean_"):
             setattr(self, name, getattr(self._pca, name))
+        self.explained_variance_ratio_ = np.nan_to_num(self._pca.explained_variance_ratio_)
         self._n_features_out = len(self._pca.components_)
         return self
 
@@ -96,9 +102,11 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Embe
             (n, n_components); labelled if `X` is.
         """
         check_is_fitted(self)
-        rows = validate_data(self, X, dtype=np.float64, reset=False)
+        rows = validate_data(self, X, dtype=np.float64, reset=False, ensure_all_finite=False)
+        check_finite_rows(rows, X)
         made = {"made_by": "PCA", "parameters": self._plain_params()}
-        return relabel(X, self._pca.transform(rows), self.get_feature_names_out(), made)
+        wanted = getattr(self, "_sklearn_output_config", {}).get("transform", get_config()["transform_output"])
+        return relabel(X, self._pca.transform(rows), self.get_feature_names_out(), made, wanted)
 
     def inverse_transform(self, X: Any) -> Any:  # noqa: N803
         """Rows in the original space whose coordinates are `X`, (n, n_components); labelled if `X` is."""
@@ -109,4 +117,4 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Embe
 
     def _plain_params(self) -> dict[str, Any]:
         seed = self.random_state
-        return {**self.get_params(), "random_state": seed if seed is None or isinstance(seed, int) else str(seed)}
+        return {**self.get_params(), "random_state": seed if seed is None or isinstance(seed, Integral) else str(seed)}

@@ -130,7 +130,10 @@ class Search:
         BadInput
             Another width than the Embedding's, or a value that is not finite.
         """
-        queries = np.atleast_2d(np.asarray(vectors, dtype=np.float64))
+        try:
+            queries = np.atleast_2d(np.asarray(vectors, dtype=np.float64))
+        except (TypeError, ValueError):
+            raise BadInput("queries are vectors of numbers, all as wide as the Embedding") from None
         if queries.ndim != 2 or queries.shape[1] != self.embedding.width:
             raise BadInput(f"expected vectors of {self.embedding.width} dimensions, got shape {np.shape(vectors)}")
         if not np.isfinite(queries).all():
@@ -177,7 +180,7 @@ class Search:
         BadInput
             A question that is not three labels.
         """
-        asked = [tuple(question) for question in questions]
+        asked = [(question,) if isinstance(question, str) else tuple(question) for question in questions]
         for number, question in enumerate(asked):
             if len(question) != 3:
                 raise BadInput(f"question {number} has {len(question)} words, expected three: a b c for a - b + c")

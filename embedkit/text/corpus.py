@@ -108,6 +108,8 @@ class Corpus:
         documents = self._documents()
         if isinstance(documents, str | bytes):
             raise BadInput("the function gave a string instead of an iterable of documents")
+        if not isinstance(documents, Iterable):
+            raise BadInput(f"the function gave {documents!r:.60} instead of an iterable of documents")
         if isinstance(documents, Iterator):
             # A function that hands out the same generator twice would make every pass but the first silently empty.
             if documents is self._once:
@@ -115,13 +117,21 @@ class Corpus:
             self._once = documents
         for number, document in enumerate(documents):
             if isinstance(document, str):
-                tokens = self.tokenize(document)
+                tokens = self._tokens(document)
             elif isinstance(document, Sequence) and all(isinstance(token, str) for token in document):
                 tokens = list(document)
             else:
                 raise BadInput(f"document {number} is neither a string nor a list of strings: {document!r:.60}")
             if tokens:
                 yield tokens
+
+    def _tokens(self, document: str) -> list[str]:
+        tokens = self.tokenize(document)
+        if self.tokenize is not str.split and not (
+            isinstance(tokens, list) and all(isinstance(token, str) for token in tokens)
+        ):
+            raise BadInput(f"tokenize gave {tokens!r:.60}, expected a list of strings")
+        return tokens
 
     def describe(self) -> dict[str, Any]:
         """What it is made of, for provenance: for files name, size in bytes and SHA-256 (no folders)."""
@@ -134,20 +144,23 @@ class Corpus:
 
 
 def _card(path: Path) -> dict[str, Any]:
-    with path.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    return {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256}
+    try:
+        with path.open("rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        return {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256}
+    except OSError as error:
+        raise BadFile(path, f"cannot be read: {error.strerror or error}") from error
 
 
 def _open(path: Path) -> BinaryIO:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise BadFile(path, "is not a regular file: a corpus is read many times, a pipe only once")
-        stream = path.open("rb")
-        start = stream.peek(len(_GZIP))[: len(_GZIP)]
+        with path.open("rb") as stream:
+            packed = stream.read(len(_GZIP)) == _GZIP
+        return cast(BinaryIO, gzip.open(path)) if packed else path.open("rb")
     except OSError as error:
         raise BadFile(path, f"cannot be read: {error.strerror or error}") from error
-    return cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if start == _GZIP else stream
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -158,8 +171,9 @@ def _lines(path: Path) -> Iterator[str]:
                 number += 1
                 if len(line) > _LONGEST_LINE:
                     raise BadFile(path, f"is longer than {_LONGEST_LINE >> 20} MiB", f"line {number}")
-                # A byte-order mark is no part of the first word.
-                yield (line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line).decode("utf-8")
+                if number == 1:  # a byte-order mark is no part of the first word
+                    line = line.removeprefix(b"\xef\xbb\xbf")
+                yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
     except UnicodeDecodeError as error:
         reason = f"is not valid UTF-8 at byte {error.start} of the line: convert the file first"
         raise BadFile(path, reason, f"line {number}") from None

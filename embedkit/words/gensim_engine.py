@@ -8,9 +8,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
+from queue import Empty, Queue
 from typing import Any, NamedTuple
 
 import gensim
@@ -33,7 +35,7 @@ class Trained(NamedTuple):
     words: list[str]
     counts: npt.NDArray[np.int64]
     vectors: npt.NDArray[np.float32]
-    history: list[dict[str, float]]
+    history: list[dict[str, Any]]
     documents: int
     tokens: int
 
@@ -72,8 +74,10 @@ def train(corpus: Corpus, parameters: dict[str, Any], callback: Callback | None)
             callbacks=[meter],
             report_delay=1e9,
         )
-    finally:
-        texts.stopped = True  # whatever ended the training, its threads find no more work
+    except BaseException as error:  # Ctrl-C reaches only this thread
+        meter.fail(error)
+        model.end_threads()
+        raise
     if meter.failure is not None:
         raise meter.failure
     counts = np.array([model.wv.get_vecattr(word, "count") for word in model.wv.index_to_key], dtype=np.int64)
@@ -99,7 +103,9 @@ class _Texts:
                 self.documents += 1
                 for start in range(0, len(tokens), LONGEST_TEXT):
                     yield tokens[start : start + LONGEST_TEXT]
-        except Exception as error:
+        except GeneratorExit:
+            raise
+        except BaseException as error:
             if self.meter is None:
                 raise
             # In training this runs in gensim's own thread, where an exception would be printed and the caller wait.
@@ -112,8 +118,8 @@ class _Meter(CallbackAny2Vec):  # type: ignore[misc]  # gensim has no types
     def __init__(self, texts: _Texts, callback: Callback | None, epochs: int, total: int) -> None:
         self.texts, self.callback, self.epochs, self.total = texts, callback, epochs, total
         texts.meter = self
-        self.history: list[dict[str, float]] = []
-        self.failure: Exception | None = None
+        self.history: list[dict[str, Any]] = []
+        self.failure: BaseException | None = None
         self.lock = threading.Lock()
 
     def on_epoch_begin(self, model: _Model) -> None:
@@ -129,7 +135,7 @@ class _Meter(CallbackAny2Vec):  # type: ignore[misc]  # gensim has no types
                 epoch, seconds = len(self.history) + 1, time.perf_counter() - self.start
                 self.callback(Progress(epoch, self.epochs, self.done, self.total, "words", mean, seconds))
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         self.failure = self.failure or error
         self.texts.stopped = True
 
@@ -140,7 +146,7 @@ class _Meter(CallbackAny2Vec):  # type: ignore[misc]  # gensim has no types
         self.history.append(
             {
                 "epoch": len(self.history) + 1,
-                "loss": self.loss / self.trained if self.trained else float("nan"),
+                "loss": self.loss / self.trained if self.trained else None,
                 "words": self.trained,
                 "alpha": float(model.min_alpha_yet_reached),
                 "seconds": seconds,
@@ -164,6 +170,25 @@ class _Model(gensim.models.Word2Vec):  # type: ignore[misc]  # gensim has no typ
     meter: _Meter
     distinct = 0
 
+    def __init__(self, **parameters: Any) -> None:
+        self.workers_at_work: dict[threading.Thread, Queue[Any]] = {}
+        super().__init__(**parameters)
+
+    def _worker_loop(self, job_queue: Queue[Any], progress_queue: Queue[Any]) -> None:
+        self.workers_at_work[threading.current_thread()] = progress_queue
+        super()._worker_loop(job_queue, progress_queue)
+
+    def end_threads(self) -> None:
+        """Let the threads of a training that was broken off come to their end.
+
+        Once the meter has failed they find nothing to do, but to say so they wait for room in a queue that nobody
+        reads any more.
+        """
+        for thread, progress in self.workers_at_work.items():
+            while thread.is_alive():
+                with contextlib.suppress(Empty):
+                    progress.get(timeout=0.01)
+
     def prepare_vocab(self, *args: Any, **kwargs: Any) -> Any:
         self.distinct = len(self.raw_vocab)
         return super().prepare_vocab(*args, **kwargs)
@@ -180,7 +205,7 @@ class _Model(gensim.models.Word2Vec):  # type: ignore[misc]  # gensim has no typ
             else:
                 trained = train_batch_cbow(job, sentences, alpha, work, neu1, True)
             self.meter.add(float(job.running_training_loss), trained, raw)
-        except Exception as error:  # noqa: BLE001  # in a thread of gensim's: handed to the caller by `train`
+        except BaseException as error:  # noqa: BLE001  # in a thread of gensim's: handed to the caller by `train`
             self.meter.fail(error)
             return 0, raw
         return trained, raw

@@ -19,6 +19,7 @@ from embedkit.progress import Callback
 from embedkit.text import Corpus
 
 _DEFAULT_ALPHA = 0.025
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @final
@@ -69,8 +70,8 @@ class Word2Vec(Embedder[Corpus]):
         The vectors, most frequent word first, with the column ``count``.
     history_ : list of dict
         An entry an epoch: ``epoch``, ``loss`` (mean loss a word that was trained on, all its contexts together, added
-        up in float64), ``words`` (how many those were, after subsampling), ``alpha`` at its end, ``seconds``,
-        ``words_per_second``.
+        up in float64; `None` where subsampling left no word), ``words`` (how many words were trained on), ``alpha`` at
+        its end, ``seconds``, ``words_per_second``.
 
     Examples
     --------
@@ -185,12 +186,13 @@ class Word2Vec(Embedder[Corpus]):
 
     def _checked(self) -> dict[str, Any]:
         """The parameters as the engine gets them, checked; `None` replaced by what is used instead."""
-        at_least = {"vector_size": 1, "window": 1, "min_count": 1, "epochs": 1, "workers": 1, "negative": 0}
-        for name, least in at_least.items():
-            value = getattr(self, name)
-            if not isinstance(value, int | np.integer) or value < least:
-                raise BadInput(f"{name} must be a whole number of {least} or more, not {value!r}")
-        for name in ("sg", "hs", "cbow_mean"):
+        for name in ("vector_size", "window", "min_count", "epochs", "workers"):
+            _check_whole(name, getattr(self, name), 1)
+        _check_whole("negative", self.negative, 0)
+        for name in ("max_vocab_size", "max_final_vocab"):
+            if getattr(self, name) is not None:
+                _check_whole(name, getattr(self, name), 1)
+        for name in ("sg", "hs", "cbow_mean", "shrink_windows"):
             if getattr(self, name) not in (0, 1):
                 raise BadInput(f"{name} must be 0 or 1, not {getattr(self, name)!r}")
         if not self.hs and not self.negative:
@@ -198,14 +200,25 @@ class Word2Vec(Embedder[Corpus]):
         parameters = self.get_params()
         if self.alpha is None:
             parameters["alpha"] = _DEFAULT_ALPHA
-        if not 0 < parameters["alpha"] < float("inf") or not 0 <= self.min_alpha <= parameters["alpha"]:
-            raise BadInput(f"0 <= min_alpha <= alpha is needed, not {self.min_alpha!r} and {parameters['alpha']!r}")
-        if not 0 <= self.sample < float("inf"):
-            raise BadInput(f"sample must be 0 or more, not {self.sample!r}")
+        # Beyond a rate of 1 the vectors may overflow, and gensim's tables are then read at places that do not exist.
+        _check_number("alpha", parameters["alpha"], 0, 1)
+        _check_number("min_alpha", self.min_alpha, 0, 1)
+        if parameters["alpha"] == 0 or self.min_alpha > parameters["alpha"]:
+            raise BadInput(f"0 <= min_alpha <= alpha, 0 < alpha is needed, not {self.min_alpha} and {self.alpha}")
+        _check_number("sample", self.sample, 0, _LARGEST)
+        _check_number("ns_exponent", self.ns_exponent, -5, 5)
         if self.random_state is None:
             parameters["random_state"] = secrets.randbits(32)
-        elif not isinstance(self.random_state, int | np.integer) or not 0 <= self.random_state < 2**32:
-            raise BadInput(
-                f"random_state must be a whole number from 0 to 2^32 - 1, or None, not {self.random_state!r}"
-            )
+        else:
+            _check_whole("random_state", self.random_state, 0, 2**32 - 1)
         return parameters
+
+
+def _check_whole(name: str, value: Any, least: int, most: int = 2**31 - 1) -> None:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or not least <= value <= most:
+        raise BadInput(f"{name} must be a whole number from {least} to {most}, not {value!r}")
+
+
+def _check_number(name: str, value: Any, least: float, most: float) -> None:
+    if not isinstance(value, int | float | np.number) or not least <= value <= most:
+        raise BadInput(f"{name} must be a number from {least:g} to {most:g}, not {value!r}")
