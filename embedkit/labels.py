@@ -195,7 +195,7 @@ class Labels(Sequence[str]):
         return self._index
 
     def near(self, word: str, count: int = 3) -> list[str]:
-        """At most `count` labels spelled nearly like `word`, nearest first, then in row order.
+        """At most `count` labels spelled nearly like `word`: nearest first, then those that begin alike, then by row.
 
         Near is an optimal string alignment distance (insertions, deletions, substitutions and swaps of neighbours;
         Damerau 1964) of at most 1, for words over 5 bytes at most 2; over UTF-8 bytes, a to z in either case alike. A
@@ -207,9 +207,11 @@ class Labels(Sequence[str]):
         if not 0 < len(query) <= _LONGEST_SPELLING:
             return []
         rows = np.flatnonzero(np.abs(lengths - len(query)) <= reach)
-        distances = _alignment_distances(query, self._letters(rows, lengths[rows]), lengths[rows])
-        close = np.flatnonzero(distances <= reach)
-        best = rows[close[np.lexsort((rows[close], distances[close]))]].tolist()
+        letters = self._letters(rows, lengths[rows])
+        distances = _alignment_distances(query, letters, lengths[rows])
+        begins_otherwise = (letters[:1] != query[0]).any(axis=0)
+        order = np.lexsort((rows, begins_otherwise, distances))
+        best = rows[order[distances[order] <= reach]].tolist()
         folded = self.find_folded(word)
         if folded >= 0 and folded not in best:
             best.insert(0, folded)

@@ -288,7 +288,9 @@ def near_by_definition(words: list[str], word: str, count: int) -> list[str]:
     distances = [alignment_distance(query, other.lower().encode()) for other in words]
     reach = 1 if len(query) <= 5 else 2
     rows = [row for row in range(len(words)) if distances[row] <= reach]
-    return [words[row] for row in sorted(rows, key=lambda row: (distances[row], row))][:count] if query else []
+    begins = [other.lower().encode()[:1] != query[:1] for other in words]
+    ranked = sorted(rows, key=lambda row: (distances[row], begins[row], row))
+    return [words[row] for row in ranked][:count] if query else []
 
 
 # The letters beyond ASCII have no capitals here: see test_capitals_beyond_ascii_are_lowered_too.

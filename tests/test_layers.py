@@ -29,7 +29,7 @@ OWNERS = {
     "umap": {"manifold"},
     "sklearn": {"manifold", "latent"},
     "torch": {"kernels", "latent", "search", "formats", "embedding"},
-    "pandas": {"formats", "search", "evaluation", "embedding"},
+    "pandas": {"formats", "search", "evaluation", "embedding", "rows"},
     "click": {"cli"},
     "matplotlib": {"plots"},
     "plotly": {"plots"},

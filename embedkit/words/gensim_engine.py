@@ -1,8 +1,8 @@
 """word2vec training by gensim, with the parts of it that fail in silence put right.
 
 - gensim reads only the first 10,000 tokens of a text: documents are handed over in pieces of that length.
-- Its running loss is one float32 shared by all threads, which stops growing at 2^27 and loses updates: here each job
-  has its own, and they are added up in float64.
+- Its running loss is one float32 shared by all threads, which stops growing at 2^27 and loses updates: here each job of
+  10,000 words has its own (within it gensim still adds in float32), and these are added up in float64.
 - An exception in the corpus or in a thread leaves its main loop waiting for ever: here it reaches the caller.
 """
 

@@ -69,9 +69,11 @@ class Word2Vec(Embedder[Corpus]):
     embedding_ : Embedding
         The vectors, most frequent word first, with the column ``count``.
     history_ : list of dict
-        An entry an epoch: ``epoch``, ``loss`` (mean loss a word that was trained on, all its contexts together, added
-        up in float64; `None` where subsampling left no word), ``words`` (how many words were trained on), ``alpha`` at
-        its end, ``seconds``, ``words_per_second``.
+        An entry an epoch: ``epoch``, ``loss``, ``words`` (how many were trained on, after subsampling), ``alpha`` at
+        its end, ``seconds``, ``words_per_second``. The loss is the mean of a word that was trained on, all its contexts
+        together, added up in float32 within a job of 10,000 words and in float64 over them; `None` where subsampling
+        left no word. gensim leaves out pairs whose score is beyond 6 in size, so that it may rise while the vectors
+        get better.
 
     Examples
     --------
