@@ -1,0 +1,68 @@
+"""The shipped vectors: what they are, and that the card tells the truth about them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embedkit import Embedding, load, pretrained
+from embedkit.evaluation import evaluate_analogies, read_questions
+
+CARD = pretrained.PATH.with_name("card.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Embedding:
+    return load(pretrained.PATH, verify=True)
+
+
+def test_they_are_small_whole_and_ordered_by_frequency(shipped: Embedding) -> None:
+    assert pretrained.PATH.stat().st_size <= 12_000_000
+    assert shipped.shape == (50_000, 200)
+    assert shipped.storage == "int8"
+    assert (np.diff(shipped.columns["count"]) <= 0).all()
+    assert pretrained.load() == shipped
+
+
+def test_they_say_how_they_were_made(shipped: Embedding) -> None:
+    made = shipped.provenance
+    assert made["made_by"] == "Word2Vec"
+    assert made["repeatable"]
+    parameters = made["parameters"]
+    for option, name in (("vector-size", "vector_size"), ("window", "window"), ("min-count", "min_count"),
+                         ("epochs", "epochs"), ("seed", "random_state"), ("workers", "workers")):  # fmt: skip
+        assert f"--{option} {parameters[name]} " in CARD
+    files = [file["name"] for file in made["corpus"]["files"]]
+    assert " ".join(files) in CARD
+    assert f"{made['corpus']['tokens']:,} tokens in {made['corpus']['documents']:,} articles" in CARD
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        (("king", "man", "woman"), "queen"),
+        (("berlin", "germany", "france"), "paris"),
+        (("went", "go", "take"), "took"),
+        (("children", "child", "mouse"), "mice"),
+    ],
+)
+def test_they_answer(shipped: Embedding, question: tuple[str, str, str], answer: str) -> None:
+    assert shipped.analogy(*question, k=1).best == [answer]
+
+
+@pytest.mark.parametrize("restrict", [30_000, None])
+def test_the_card_s_figures_are_those_that_are_measured(shipped: Embedding, data: Path, restrict: int | None) -> None:
+    report = evaluate_analogies(shipped, read_questions(data / "eval" / "questions-words.txt"), restrict=restrict)
+    t = report.total
+    row = (
+        f"| shipped, int8 | {restrict or len(shipped):,} | {t.covered:,} | {t.correct:,} | {t.accuracy:.1%} "
+        f"| {t.correct / t.questions:.1%} | {t.correct_with_inputs:,} ({t.accuracy_with_inputs:.1%}) |"
+    )
+    assert row in CARD
+    assert t.accuracy >= 0.4
+    if restrict:
+        shown = re.findall(r"^\| (\S+) \| [\d,]+ \| ([\d,]+) \| ([\d.]+%) \|$", CARD, re.MULTILINE)
+        assert shown == [(s.section, f"{s.covered:,}", f"{s.accuracy:.1%}") for s in report]
