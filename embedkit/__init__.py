@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import importlib
-import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,8 +34,6 @@ _HOME = {
 }
 
 __all__ = ["PCA", "Corpus", "Embedder", "Embedding", "Search", "Word2Vec", "__version__", "load"]
-
-logging.getLogger("embedkit").addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

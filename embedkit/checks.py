@@ -12,7 +12,7 @@ import numpy.typing as npt
 from embedkit.errors import BadInput, printable
 from embedkit.labels import Labels
 
-_CHUNK = 4096  # rows worked on at a time: a few megabytes, so that the work stays in cache
+_CHUNK = 1024  # rows worked on at a time: about a megabyte, so that the work stays in the cache
 
 
 def chunks(n: int) -> Iterator[slice]:

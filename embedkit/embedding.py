@@ -204,9 +204,12 @@ class Embedding:
         norms = self.norms
         # Outside this range a float32 division would overflow or lose digits: those rows go through float64.
         plain = (norms > 1e-30) & (norms < 1e30)
-        for rows in chunks(len(out)):
-            inverse = np.divide(1.0, norms[rows], out=np.zeros_like(norms[rows]), where=plain[rows])
-            np.multiply(self._decoded(rows), inverse.astype(np.float32)[:, None], out=out[rows])
+        inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=plain).astype(np.float32)
+        for rows in chunks(len(out)):  # in place, while it is in the cache
+            out[rows] = self._stored[rows]
+            if self._scales is not None:
+                out[rows] *= self._scales[rows, None]
+            out[rows] *= inverse[rows, None]
         for row in np.flatnonzero(~plain & (norms > 0)):
             out[row] = self._decoded(slice(row, row + 1))[0].astype(np.float64) / norms[row]
         return out
