@@ -20,15 +20,16 @@ OK, FAILURE, USAGE, UNKNOWN_WORD, BAD_INPUT, INTERRUPTED = 0, 1, 2, 3, 4, 130
 COMMANDS = {
     "analogy": "Answer A - B + C: king - man + woman.",
     "similar": "Show the nearest neighbours of words.",
+    "expr": "Compute with words: mean(paris, rome) - france.",
     "info": "Tell what a file of vectors holds and where it comes from.",
     "train": "Train vectors on text.",
     "evaluate": "Measure how good vectors are.",
     "project": "Project vectors to a map and write it as CSV.",
 }
-_MODULES = {"analogy": "query", "similar": "query"}
+_MODULES = {"analogy": "query", "similar": "query", "expr": "query"}
 
 # These answer in a fraction of a second on one thread; starting a pool of BLAS threads would be most of their work.
-_QUICK = {"analogy", "similar", "info", "--help", "--version"}
+_QUICK = {"analogy", "similar", "expr", "info", "--help", "--version"}
 
 
 class _Lazy(click.Group):

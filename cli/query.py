@@ -1,4 +1,4 @@
-"""`embedkit analogy` and `embedkit similar`."""
+"""`embedkit analogy`, `embedkit similar` and `embedkit expr`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from . import BAD_INPUT, OK, UNKNOWN_WORD, complain
 from .options import device_option, ignore_case_option, open_vectors, vectors_option
 from .output import Printer, format_option
 
-Line: TypeAlias = tuple[int, list[str]]
+Question: TypeAlias = list[str]
+Line: TypeAlias = tuple[int, Question]
 
 _BATCH = 4096  # lines answered together
 
-k_option = click.option("-k", default=10, type=click.IntRange(min=1), help="Answers a question.")
+k_option = click.option("-k", default=10, type=click.IntRange(min=1), help="How many answers to each question.")
 inputs_option = click.option("--with-inputs", is_flag=True, help="Let the words that were asked with be answers too.")
 input_option = click.option(
     "-i", "--input", "batch", type=click.Path(path_type=Path), help="File of questions, one a line; - reads from stdin."
@@ -48,14 +49,19 @@ def analogy(words: tuple[str, ...], batch: Path | None, k: int, method: Literal[
     separated by spaces, or by tabs where words hold spaces. Questions with unknown words are named, the others
     answered, and the exit code is 3.
     """
-    lines = _questions(words, batch, 3)
 
-    def ask(search: Search, asked: Sequence[Sequence[str]]) -> Neighbours:
+    def ask(search: Search, asked: Sequence[Question]) -> Neighbours:
         return search.analogies(
             asked, k, method=method, exclude_inputs=not with_inputs, missing="skip", ignore_case=ignore_case
         )
 
-    return _answer(lines, 3, ask, open_vectors(vectors), device, style, single=batch is None and words != ("-",))
+    lines = _questions(words, batch, 3)
+    return _answer(lines, _three, ask, open_vectors(vectors), device, style, single=batch is None and words != ("-",))
+
+
+def _three(words: Question) -> None:
+    if len(words) != 3:
+        raise BadInput(f"expected 3 words, found {len(words)}")
 
 
 @click.command(short_help="Show the nearest neighbours of words.")
@@ -74,14 +80,49 @@ def similar(words: tuple[str, ...], batch: Path | None, k: int, with_inputs: boo
     Words can also come from a file (-i FILE) or from standard input (embedkit similar -), one a line. Unknown words are
     named, the others answered, and the exit code is 3.
     """
-    lines = _questions(words, batch, 1)
 
-    def ask(search: Search, asked: Sequence[Sequence[str]]) -> Neighbours:
+    def ask(search: Search, asked: Sequence[Question]) -> Neighbours:
         flat = [word for question in asked for word in question]
         return search.similar(flat, k, exclude_inputs=not with_inputs, missing="skip", ignore_case=ignore_case)
 
+    lines = _questions(words, batch, 1)
     single = batch is None and len(words) == 1 and words != ("-",)
-    return _answer(lines, 1, ask, open_vectors(vectors), device, style, single=single)
+    return _answer(lines, None, ask, open_vectors(vectors), device, style, single=single)
+
+
+@click.command(short_help="Compute with words: mean(paris, rome) - france.")
+@click.argument("expressions", nargs=-1, metavar="EXPRESSION...")
+@input_option
+@k_option
+@inputs_option
+@click.option("--raw", is_flag=True, help="Compute with the vectors as they are, not at length 1.")
+@ignore_case_option
+@vectors_option
+@device_option
+@format_option
+def expr(expressions: tuple[str, ...], batch: Path | None, k: int, with_inputs: bool, raw: bool, ignore_case: bool,
+         vectors: Path | None, device: Any, style: str) -> int:  # fmt: skip
+    """Show what is nearest to what each EXPRESSION comes to, as in: embedkit expr "king - man + woman".
+
+    Words are added and subtracted, with factors (0.5*france), in brackets, and by the functions mean(x, y, ...),
+    project(x, direction), reject(x, direction) and interpolate(x, y, 0.3). Operators have a space before them; words
+    with spaces or brackets stand in "quotation marks". Expressions can also come from a file (-i FILE) or from standard
+    input (embedkit expr -), one a line; those that cannot be read are named, the others answered.
+    """
+    from embedkit.search import expression
+
+    def ask(search: Search, asked: Sequence[Question]) -> Neighbours:
+        flat = [text for question in asked for text in question]
+        return search.solve(
+            flat, k, unit=not raw, exclude_inputs=not with_inputs, missing="skip", ignore_case=ignore_case
+        )
+
+    def check(words: Question) -> None:
+        expression.parse(words[0])
+
+    lines = _questions(expressions, batch, 1)
+    single = batch is None and len(expressions) == 1 and expressions != ("-",)
+    return _answer(lines, check, ask, open_vectors(vectors), device, style, single=single)
 
 
 def _questions(words: tuple[str, ...], batch: Path | None, size: int) -> Iterator[Line]:
@@ -115,15 +156,18 @@ def _read(path: Path, size: int) -> Iterator[Line]:
 
 def _answer(
     lines: Iterable[Line],
-    size: int,
-    ask: Callable[[Search, Sequence[Sequence[str]]], Neighbours],
+    check: Callable[[Question], None] | None,
+    ask: Callable[[Search, Sequence[Question]], Neighbours],
     embedding: Embedding,
     device: Any,
     style: str,
     *,
     single: bool,
 ) -> int:
-    """Answer `lines` in batches, print, and name what could not be answered; gives the exit code."""
+    """Answer `lines` in batches, print, and name what could not be answered; gives the exit code.
+
+    `check` raises BadInput for a question that cannot be asked.
+    """
     search = Search(embedding, device=device)
     # A person who asks one question needs no column that repeats it.
     short = single and style == "table"
@@ -139,10 +183,15 @@ def _answer(
             bad = error
         if not numbered and bad is None:
             break
+        asked = []
         for number, words in numbered:
-            if len(words) != size:
-                code = complain(f"line {number}: expected {size} words, found {len(words)}", BAD_INPUT)
-        found = ask(search, [words for _, words in numbered if len(words) == size])
+            try:
+                if check is not None:
+                    check(words)
+                asked.append(words)
+            except BadInput as error:
+                code = complain(str(error) if single else f"line {number}: {error}", BAD_INPUT)
+        found = ask(search, asked)
         printer.print([tuple(row)[1:] if short else tuple(row) for row in found])
         if found.unknown:
             unknown = embedding.labels.unknown(found.unknown)

@@ -155,6 +155,25 @@ def test_hostile_labels_cannot_reach_the_terminal(run: Run) -> None:
     assert json.loads(run("similar", "b", "-m", "v", "--format", "json").out)[0]["label"] == evil
 
 
+def test_an_expression_agrees_with_the_analogy(run: Run) -> None:
+    by_expression = json.loads(run("expr", "king - man + woman", "--format", "json").out)
+    by_analogy = json.loads(run("analogy", "king", "man", "woman", "--format", "json").out)
+    assert by_expression == by_analogy
+    assert run("expr", "king", "--raw").code == 0
+
+
+def test_expressions_that_cannot_be_read_are_named_the_rest_answered(run: Run) -> None:
+    ran = run("expr", "-", "--format", "csv", "-k", "1", stdin="king - man + woman\nking - \nmean(king, queen)\nfoo\n")
+    assert ran.code == 4
+    assert len(ran.out.splitlines()) == 3
+    assert ran.err == (
+        "embedkit: line 2: 'king - ', character 8: expected a label, found the end\nembedkit: unknown word 'foo'\n"
+    )
+    ran = run("expr", "king man")
+    assert (ran.code, ran.out) == (4, "")
+    assert ran.err.startswith("embedkit: 'king man', character 6: expected an operator")
+
+
 # -- info, evaluate, project, train ----------------------------------------------------------------------------------
 
 

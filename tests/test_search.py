@@ -19,7 +19,8 @@ from embedkit.errors import BadInput, UnknownWord
 from embedkit.kernels import candidates_numpy, candidates_torch, exact, shared_words
 from embedkit.kernels.candidates_torch import full_precision
 from embedkit.search import Neighbour, Neighbours
-from embedkit.search import search as search_module
+from embedkit.search import engine as engine_module
+from embedkit.search.engine import Engine
 from embedkit.search.search import Device, Method
 
 Doubles = npt.NDArray[np.float64]
@@ -240,9 +241,9 @@ def test_analogies_finds_the_best_rows(kind: Kind, n: int, method: Method, rng: 
                 )
 
 
-def whatever_the_work(search: Search, _: npt.NDArray[np.int64]) -> bool:
-    """For `Search._worth_sharing`: the products of distinct words are shared wherever they can be."""
-    return len(search._dead) == 0
+def whatever_the_work(engine: Engine, _: npt.NDArray[np.int64]) -> bool:
+    """For `Engine._worth_sharing`: the products of distinct words are shared wherever they can be."""
+    return len(engine.dead) == 0
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -262,7 +263,7 @@ def test_questions_that_share_words_are_answered_as_if_they_did_not(
         return [search.analogies(questions, k, method=method, exclude_inputs=exclude) for k, exclude in ways]
 
     direct = ask()
-    monkeypatch.setattr(Search, "_worth_sharing", whatever_the_work)
+    monkeypatch.setattr(Engine, "_worth_sharing", whatever_the_work)
     shared = ask()
     assert {found.device for found in direct} == {"numpy"}
     assert {found.device for found in shared} == {"numpy" if (embedding.norms == 0).any() else "numba"}
@@ -295,7 +296,7 @@ def test_words_are_shared_where_that_pays(
     terms = rng.choice(fewest, (100, 3), replace=fewest < 300)
     questions = [["?" if unknown and number == 7 else str(row) for row in term] for number, term in enumerate(terms)]
     direct = Search(embedding, device="numpy").analogies(questions, 4, missing="skip")
-    monkeypatch.setattr(search_module, "_WORTH_NUMBA", 100 * vectors.size - 10 * vectors.size)
+    monkeypatch.setattr(engine_module, "_WORTH_NUMBA", 100 * vectors.size - 10 * vectors.size)
     found = Search(embedding, device="numpy").analogies(questions, 4, missing="skip")
     assert (direct.device, found.device) == ("numpy", device)
     assert same(direct, found)
@@ -379,7 +380,7 @@ def test_many_rows_opposite_to_b_are_told_apart(
         found = Search(embedding, device=device).analogies([("0", "1", "2")], k, method="3cosmul")
         check(embedding, found, 0, three_cos_mul(embedding, 0, 1, 2), k, [0, 1, 2], SLACK["3cosmul"])
         if device == "numpy":
-            monkeypatch.setattr(Search, "_worth_sharing", whatever_the_work)
+            monkeypatch.setattr(Engine, "_worth_sharing", whatever_the_work)
             shared = Search(embedding, device="numpy").analogies([("0", "1", "2")], k, method="3cosmul")
             monkeypatch.undo()
             assert same(found, shared)

@@ -1,11 +1,9 @@
-"""Exact search in an Embedding: nearest neighbours by cosine, and analogies."""
+"""Exact search in an Embedding: nearest neighbours, analogies and expressions, by label."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,24 +12,15 @@ from embedkit.embedding import Embedding
 from embedkit.errors import BadInput
 from embedkit.kernels import exact
 from embedkit.kernels.exact import Doubles, Integers, TopK
+from embedkit.search import expression
+from embedkit.search.engine import DEVICES, METHODS, Device, Engine, Method, unit_queries
 from embedkit.search.neighbours import Neighbours
 
-if TYPE_CHECKING:
-    import torch
+__all__ = ["DEVICES", "METHODS", "Device", "Method", "Missing", "Search"]
 
-Device: TypeAlias = Literal["auto", "numpy", "cpu", "cuda", "mps"]
-Method: TypeAlias = Literal["3cosadd", "3cosmul"]
 Missing: TypeAlias = Literal["error", "skip"]
-Pairs: TypeAlias = Iterator[tuple[Integers, Integers]]
 
-DEVICES: tuple[Device, ...] = ("auto", "numpy", "cpu", "cuda", "mps")
-METHODS: tuple[Method, ...] = ("3cosadd", "3cosmul")
-
-# Multiplications from which "auto" imports torch to look for a GPU: importing costs some seconds, and this is about
-# half a minute of them on one core.
-_WORTH_TORCH = 2e12
-# Multiplications from which loading (the first time, compiling) the numba kernel pays: about a second of them.
-_WORTH_NUMBA = 3e10
+_SIZES = {2: "two", 3: "three: a b c for a - b + c"}
 
 
 class Search:
@@ -67,15 +56,8 @@ class Search:
     """
 
     def __init__(self, embedding: Embedding, *, device: Device = "auto") -> None:
-        if device not in DEVICES:
-            raise BadInput(f"device is one of {', '.join(DEVICES)}, not '{device}'")
-        if device not in ("auto", "numpy"):
-            _check_available(device)
         self.embedding = embedding
-        self.device = device
-        self._units = embedding.unit.vectors
-        self._dead: Integers = np.flatnonzero(embedding.norms == 0)
-        self._on_device: dict[str, torch.Tensor] = {}
+        self._engine = Engine(embedding, device)
 
     def similar(
         self,
@@ -111,9 +93,9 @@ class Search:
         rows, unknown = self._rows(wanted, missing, ignore_case)
         known = rows >= 0
         queries = np.zeros((len(rows), self.embedding.width))
-        queries[known] = self._units[rows[known]]
+        queries[known] = self._engine.units[rows[known]]
         skip = rows[:, None] if exclude_inputs else np.empty((len(rows), 0), dtype=np.int64)
-        return self._neighbours(list(wanted), *self._by_cosine(queries, k, skip), unknown)
+        return self._neighbours(list(wanted), *self._engine.nearest(queries, k, skip), unknown)
 
     def nearest(self, vectors: npt.ArrayLike, k: int = 10) -> Neighbours:
         """The `k` rows nearest to each of `vectors`, by cosine.
@@ -141,7 +123,7 @@ class Search:
             raise BadInput(f"query {query}, column {column} is not a finite number")
         names = [f"vector {i}" for i in range(len(queries))]
         skip = np.empty((len(queries), 0), dtype=np.int64)
-        return self._neighbours(names, *self._by_cosine(queries, k, skip), ())
+        return self._neighbours(names, *self._engine.nearest(queries, k, skip), ())
 
     def analogies(
         self,
@@ -180,72 +162,170 @@ class Search:
         BadInput
             A question that is not three labels.
         """
-        asked = [(question,) if isinstance(question, str) else tuple(question) for question in questions]
-        for number, question in enumerate(asked):
-            if len(question) != 3:
-                raise BadInput(f"question {number} has {len(question)} words, expected three: a b c for a - b + c")
+        asked = _questions(questions, 3, "question")
         flat = [word for question in asked for word in question]
         rows, unknown = self._rows(flat, missing, ignore_case)
         names = [f"{a} - {b} + {c}" for a, b, c in asked]
-        return self._neighbours(names, *self.solve_rows(rows.reshape(-1, 3), k, method, exclude_inputs), unknown)
+        return self._neighbours(names, *self._engine.analogies(rows.reshape(-1, 3), k, method, exclude_inputs), unknown)
 
-    def solve_rows(
-        self, terms: Integers, k: int, method: Method = "3cosadd", exclude_inputs: bool = True
-    ) -> tuple[TopK, str]:
-        """`analogies` on row numbers: for callers that hold them already.
+    def solve(
+        self,
+        expressions: Iterable[str],
+        k: int = 10,
+        *,
+        unit: bool = True,
+        exclude_inputs: bool = True,
+        missing: Missing = "error",
+        ignore_case: bool = False,
+    ) -> Neighbours:
+        """The `k` rows nearest to what each expression comes to, by cosine.
 
         Parameters
         ----------
-        terms
-            (m, 3) int64 rows of a, b, c; a question with -1 in it has no answers.
-        k, method, exclude_inputs
+        expressions
+            m of them, such as ``"king - man + woman"``, ``"mean(paris, rome) - 0.5*france"`` or
+            ``"project(nurse, she - he)"``; the grammar is that of `embedkit.search.expression`.
+        k
+            How many answers each.
+        unit
+            Compute with rows of length 1, as `analogies` does (which then agrees to the last digit), or with the
+            vectors as they are.
+        exclude_inputs
+            Whether the labels of an expression are no answers to it.
+        missing, ignore_case
             As for `analogies`.
+
+        Raises
+        ------
+        UnknownWord
+            Naming every unknown label, with near spellings.
+        BadInput
+            An expression that cannot be read, naming the character.
+        """
+        texts = list(_listed(expressions))
+        queries, terms, unknown = self._combined(texts, unit, missing, ignore_case)
+        skip = terms if exclude_inputs else terms[:, :0]
+        return self._neighbours(texts, *self._engine.nearest(queries, k, skip), unknown)
+
+    def combine(self, expressions: Iterable[str], *, unit: bool = True, ignore_case: bool = False) -> Doubles:
+        """The vectors that expressions come to, shape (m, d), float64; see `solve`.
+
+        Raises
+        ------
+        UnknownWord, BadInput
+            As for `solve`.
+        """
+        return self._combined(list(_listed(expressions)), unit, "error", ignore_case)[0]
+
+    def similarity(
+        self, pairs: Iterable[Sequence[str]], *, missing: Literal["error", "nan"] = "error", ignore_case: bool = False
+    ) -> Doubles:
+        """Cosine of the two labels of each pair, shape (m,), float64; 0 where one has a vector of zeros.
+
+        Parameters
+        ----------
+        pairs
+            m pairs of labels.
+        missing
+            Unknown labels raise (``"error"``) or make the pair NaN (``"nan"``).
+        ignore_case
+            Take labels written in other capitals where the exact one is unknown.
+
+        Raises
+        ------
+        UnknownWord
+            Naming every unknown label, with near spellings.
+        BadInput
+            A pair that is not two labels.
+        """
+        if missing not in ("error", "nan"):
+            raise BadInput(f"missing is 'error' or 'nan', not '{missing}'")
+        asked = _questions(pairs, 2, "pair")
+        flat = [label for pair in asked for label in pair]
+        rows, _ = self._rows(flat, "error" if missing == "error" else "skip", ignore_case)
+        first, second = rows.reshape(-1, 2).T
+        cosines = np.where((first >= 0) & (second >= 0), 0.0, np.nan)
+        known = np.flatnonzero(
+            ~np.isnan(cosines) & ~np.isin(first, self._engine.dead) & ~np.isin(second, self._engine.dead)
+        )
+        cosines[known] = exact.cosine_scores(self._engine.units, self._engine.units, first[known], second[known])
+        return cosines
+
+    def odd_one_out(self, groups: Iterable[Sequence[str]], *, ignore_case: bool = False) -> list[str]:
+        """The label of each group that belongs least: of the lowest cosine with the mean of the group's unit rows.
+
+        Parameters
+        ----------
+        groups
+            Lists of two labels or more.
+        ignore_case
+            Take labels written in other capitals where the exact one is unknown.
+
+        Raises
+        ------
+        UnknownWord
+            Naming every unknown label of all groups, with near spellings.
+        BadInput
+            A group of less than two labels.
+        """
+        asked = [list(group) for group in _listed(groups)]
+        for number, group in enumerate(asked):
+            if len(group) < 2:
+                raise BadInput(f"group {number} has {len(group)} labels: of less than two none is odd")
+        rows, _ = self._rows([label for group in asked for label in group], "error", ignore_case)
+        odd, start = [], 0
+        for group in asked:
+            units = self._engine.units[rows[start : start + len(group)]].astype(np.float64)
+            odd.append(group[int(np.argmin(units @ units.mean(axis=0)))])
+            start += len(group)
+        return odd
+
+    def rank_of(
+        self,
+        expressions: Iterable[str],
+        labels: Iterable[str],
+        *,
+        unit: bool = True,
+        exclude_inputs: bool = True,
+        ignore_case: bool = False,
+    ) -> Integers:
+        """The rank, from 1, that each label has among the answers to its expression; shape (m,) int64.
+
+        Parameters
+        ----------
+        expressions
+            m expressions; see `solve`.
+        labels
+            m labels, one to each expression.
+        unit, exclude_inputs, ignore_case
+            As for `solve`.
 
         Returns
         -------
-        TopK
-            Rows and scores, both (m, k).
-        str
-            The device that was used.
+        ndarray of shape (m,), int64
+            0 where the label can be no answer: it is one of the inputs, or its vector or the query is zeros.
+
+        Raises
+        ------
+        UnknownWord, BadInput
+            As for `solve`; and if there are not as many labels as expressions.
         """
-        if method not in METHODS:
-            raise BadInput(f"method is one of {', '.join(METHODS)}, not '{method}'")
-        k = self._k(k)
-        product = method == "3cosmul"
-        known: npt.NDArray[np.bool_] = np.all(terms >= 0, axis=1)
-        if product:
-            # A row of zeros has no direction, so neither has a product of angles with it.
-            known &= ~np.isin(terms, self._dead).any(axis=1)
-        queries = np.zeros((len(terms), self.embedding.width))
-        a, b, c = (self._units[terms[known, j]].astype(np.float64) for j in range(3))
-        queries[known] = a - b + c
-        if not product:
-            known &= (queries != 0).any(axis=1)
-        asked = np.flatnonzero(known)
-        wanted, unit = terms[asked], _unit(queries[asked])
-        skip = wanted if exclude_inputs else wanted[:, :0]
-        device = self._device(len(asked))
+        texts, targets = list(_listed(expressions)), list(_listed(labels))
+        if len(texts) != len(targets):
+            raise BadInput(f"{len(texts)} expressions for {len(targets)} labels: there must be one each")
+        queries, terms, _ = self._combined(texts, unit, "error", ignore_case)
+        rows, _ = self._rows(targets, "error", ignore_case)
+        skip = terms if exclude_inputs else terms[:, :0]
+        ranks = np.zeros(len(texts), dtype=np.int64)
+        barred = (skip == rows[:, None]).any(axis=1) | np.isin(rows, self._engine.dead)
+        asked = np.flatnonzero((queries != 0).any(axis=1) & ~barred)
+        if len(asked):
+            from embedkit.kernels.ranks import ranks_by_cosine
 
-        def score(query: Integers, row: Integers) -> Doubles:
-            if product:
-                return exact.multiplied_scores(self._units, wanted, query, row)
-            return exact.cosine_scores(self._units, unit, query, row)
-
-        def direct(part: Integers) -> Pairs:
-            kernel, units = self._kernel(device), self._at(device)
-            if product:
-                pairs: Pairs = kernel.by_product(units, wanted[part], k, skip[part], self._dead)
-            else:
-                pairs = kernel.by_cosine(units, unit[part].astype(np.float32), k, skip[part], self._dead)
-            return ((part[query], row) for query, row in pairs)
-
-        if device != "numpy" or not self._worth_sharing(wanted):
-            return self._ranked(direct(np.arange(len(asked))), score, asked, len(terms), k), device
-        from embedkit.kernels import shared_words
-
-        shared = shared_words.candidates(self._units, wanted, k, skip, multiply=product)
-        pairs = chain([(shared.query, shared.row)], direct(shared.unsure))
-        return self._ranked(pairs, score, asked, len(terms), k), "numba"
+            ranks[asked] = ranks_by_cosine(
+                self._engine.units, unit_queries(queries[asked]), rows[asked], skip[asked], self._engine.dead
+            )
+        return ranks
 
     # -- how it is done ------------------------------------------------------------------------------------------
 
@@ -256,88 +336,42 @@ class Search:
         unknown = dict.fromkeys(label for label, row in zip(labels, rows.tolist(), strict=True) if row < 0)
         return rows, tuple(unknown)
 
-    def _by_cosine(self, queries: Doubles, k: int, skip: Integers) -> tuple[TopK, str]:
-        """The `k` best rows for `queries`, (m, d) float64 of any length; those of zeros have no answers."""
-        k = self._k(k)
-        asked = np.flatnonzero((queries != 0).any(axis=1))
-        unit = _unit(queries[asked])
-        device = self._device(len(asked))
-        single = unit.astype(np.float32)
-        pairs = self._kernel(device).by_cosine(self._at(device), single, k, skip[asked], self._dead)
-
-        def score(query: Integers, row: Integers) -> Doubles:
-            return exact.cosine_scores(self._units, unit, query, row)
-
-        return self._ranked(pairs, score, asked, len(queries), k), device
-
-    def _ranked(
-        self, pairs: Pairs, score: Callable[[Integers, Integers], Doubles], asked: Integers, m: int, k: int
-    ) -> TopK:
-        """Candidates scored exactly and ranked; `asked` are the places of the queries among all `m`."""
-        out = TopK(np.full((m, k), -1, dtype=np.int64), np.full((m, k), np.nan))
-        for query, row in pairs if len(self._units) else ():
-            present, place = np.unique(query, return_inverse=True)
-            best = exact.rank(place, row, score(query, row), len(present), k)
-            out.rows[asked[present]], out.scores[asked[present]] = best
-        return out
-
-    def _worth_sharing(self, terms: Integers) -> bool:
-        """Whether to compute the products of the distinct words once, instead of those of every question."""
-        work = float(len(terms)) * self._units.size
-        return work >= _WORTH_NUMBA and len(self._dead) == 0 and 2 * len(np.unique(terms)) <= len(terms)
-
-    def _k(self, k: int) -> int:
-        if not isinstance(k, int | np.integer) or k < 1:
-            raise BadInput(f"k must be a whole number of 1 or more, not {k!r}")
-        return min(int(k), max(len(self.embedding), 1))
+    def _combined(
+        self, texts: list[str], unit: bool, missing: Missing, ignore_case: bool
+    ) -> tuple[Doubles, Integers, tuple[str, ...]]:
+        """What expressions come to, (m, d); the rows of their labels, (m, most labels of one) with -1; unknown ones."""
+        nodes = [expression.parse(text) for text in texts]
+        labels = [list(dict.fromkeys(expression.labels_of(node))) for node in nodes]
+        flat = [label for some in labels for label in some]
+        rows, unknown = self._rows(flat, missing, ignore_case)
+        vectors = np.zeros((len(rows), self.embedding.width))
+        vectors[rows >= 0] = (self._engine.units if unit else self.embedding.vectors)[rows[rows >= 0]]
+        queries = np.zeros((len(texts), self.embedding.width))
+        terms = np.full((len(texts), max(map(len, labels), default=0)), -1, dtype=np.int64)
+        start = 0
+        for i, (node, some) in enumerate(zip(nodes, labels, strict=True)):
+            part = slice(start, start + len(some))
+            start += len(some)
+            if (rows[part] >= 0).all():
+                terms[i, : len(some)] = rows[part]
+                queries[i] = expression.evaluate(node, dict(zip(some, vectors[part], strict=True)))
+        return queries, terms, unknown
 
     def _neighbours(self, names: list[str], found: TopK, device: str, unknown: tuple[str, ...]) -> Neighbours:
         return Neighbours(names, found.rows, found.scores, self.embedding.labels, unknown, device)
 
-    def _device(self, queries: int) -> str:
-        if self.device != "auto":
-            return self.device
-        work = float(queries) * self._units.size
-        if "torch" in sys.modules or work >= _WORTH_TORCH:
-            import torch
 
-            if torch.cuda.is_available():
-                return "cuda"
-        return "numpy"
-
-    def _kernel(self, device: str) -> Any:
-        if device == "numpy":
-            from embedkit.kernels import candidates_numpy
-
-            return candidates_numpy
-        from embedkit.kernels import candidates_torch
-
-        return candidates_torch
-
-    def _at(self, device: str) -> Any:
-        if device == "numpy":
-            return self._units
-        if device not in self._on_device:
-            import torch
-
-            # Copied because torch has no read-only tensors, and warns where one is made of a read-only array.
-            self._on_device[device] = torch.from_numpy(self._units.copy()).to(device)
-        return self._on_device[device]
+def _listed(things: Iterable[Any]) -> Iterable[Any]:
+    """`things`, unless it is a single string."""
+    if isinstance(things, str):
+        raise BadInput(f"expected a list, not the string '{things[:60]}': write [...]")
+    return things
 
 
-def _unit(queries: Doubles) -> Doubles:
-    """Rows of any length but zero at length 1."""
-    scaled = queries / np.abs(queries).max(
-        axis=1, initial=0.0, keepdims=True
-    )  # so that no square overflows or vanishes
-    unit: Doubles = scaled / np.sqrt((scaled * scaled).sum(axis=1, keepdims=True))
-    return unit
-
-
-def _check_available(device: str) -> None:
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise BadInput("device 'cuda' is not available: torch finds no CUDA GPU (try 'auto' or 'numpy')")
-    if device == "mps" and not torch.backends.mps.is_available():
-        raise BadInput("device 'mps' is not available: torch finds no Apple GPU (try 'auto' or 'numpy')")
+def _questions(questions: Iterable[Sequence[str]], size: int, name: str) -> list[tuple[str, ...]]:
+    """`questions` as tuples of `size` labels each."""
+    asked = [(question,) if isinstance(question, str) else tuple(question) for question in _listed(questions)]
+    for number, question in enumerate(asked):
+        if len(question) != size:
+            raise BadInput(f"{name} {number} has {len(question)} words, expected {_SIZES[size]}")
+    return asked
