@@ -62,7 +62,7 @@ def program(settings: dict[str, Any], debug: bool) -> None:
     """Train, trust and query vectors.
 
     Data goes to standard output, everything else to standard error. Exit codes: 0 all answered, 1 failure, 2 wrong
-    usage, 3 unknown word, 4 bad input or file, 130 interrupted.
+    usage, 3 unknown word, 4 bad input or file, 5 a figure below --min, 130 interrupted.
     """
     settings["debug"] = debug
 

@@ -190,7 +190,8 @@ def test_evaluate_analogies(run: Run, tmp_path: Path) -> None:
     assert ran.code == 0
     golden("evaluate.table", ran.out)
     assert ran.err == (
-        "1 of 2 covered questions right (50.0%), 33.3% of all 3; 3cosadd, rules gensim, 4 words, on numpy\n"
+        "1 of 2 covered questions right (50.0% [0.0, 100.0]), 33.3% of all 3; mean of 1 section 50.0% [0.0, 100.0]; "
+        "3cosadd, rules gensim, 4 words, on numpy\n"
     )
 
 

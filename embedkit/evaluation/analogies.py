@@ -1,10 +1,11 @@
-"""Accuracy on analogy questions, by section, with coverage, and with and without the inputs as possible answers."""
+"""Accuracy on analogy questions, by section, with coverage and intervals, with and without the inputs as answers."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
@@ -13,8 +14,17 @@ import numpy.typing as npt
 
 from embedkit.embedding import Embedding
 from embedkit.errors import BadFile, BadInput
+from embedkit.evaluation.intervals import (
+    LEVEL,
+    REPLICATES,
+    AnalogyIntervals,
+    Interval,
+    RandomState,
+    analogy_interval,
+    with_interval,
+)
 from embedkit.kernels.exact import Integers
-from embedkit.search.search import Device, Method, Search
+from embedkit.search.engine import Device, Engine, Method
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,6 +79,9 @@ class AnalogyReport:
         The same where the inputs may be answers.
     rules, method, vocabulary, device
         How it was measured: the rules, the method, how many of the first rows were searched, and on what.
+    pairs
+        Of every question in order its two word pairs (b, a) and (c, answer), numbered, (q, 2) int64; -1 where the
+        question is not covered. Intervals are drawn from these.
     """
 
     sections: tuple[Section, ...]
@@ -78,12 +91,45 @@ class AnalogyReport:
     method: Method
     vocabulary: int
     device: str
+    pairs: Integers
 
     @property
     def total(self) -> Section:
         """All sections together."""
         counts = np.array([section[1:] for section in self.sections], dtype=np.int64).reshape(-1, 4).sum(axis=0)
         return Section("total", *counts.tolist())
+
+    @property
+    def macro_accuracy(self) -> float:
+        """Mean of the accuracies of the sections that have covered questions; NaN if none has."""
+        shares = [section.accuracy for section in self.sections if section.covered]
+        return sum(shares) / len(shares) if shares else float("nan")
+
+    def intervals(
+        self, replicates: int = REPLICATES, level: float = LEVEL, random_state: RandomState = 0
+    ) -> AnalogyIntervals:
+        """Intervals of the total's accuracy and of `macro_accuracy`, the inputs being no answers.
+
+        By drawing word pairs within sections; see `embedkit.evaluation.analogy_interval`.
+        """
+        sections = np.repeat(np.arange(len(self.sections)), [section.questions for section in self.sections])
+        return analogy_interval(
+            sections, self.pairs, self.verdicts, replicates=replicates, level=level, random_state=random_state
+        )
+
+    @cached_property
+    def _intervals(self) -> AnalogyIntervals:
+        return self.intervals()
+
+    @property
+    def interval(self) -> Interval:
+        """95 % interval of the total's accuracy; drawn when first asked for, and always the same."""
+        return self._intervals.accuracy
+
+    @property
+    def macro_interval(self) -> Interval:
+        """The same of `macro_accuracy`."""
+        return self._intervals.macro
 
     def __iter__(self) -> Iterator[Section]:
         yield from self.sections
@@ -98,9 +144,8 @@ class AnalogyReport:
 
     def __repr__(self) -> str:
         t = self.total
-        return (
-            f"AnalogyReport({t.correct} of {t.covered} covered questions right ({t.accuracy:.1%}), {t.questions} asked)"
-        )
+        share = with_interval(t.accuracy, self.interval, ".1%")
+        return f"AnalogyReport({t.correct} of {t.covered} covered questions right ({share}), {t.questions} asked)"
 
 
 def read_questions(path: str | os.PathLike[str]) -> dict[str, list[Question]]:
@@ -198,12 +243,15 @@ def evaluate_analogies(
     canon, terms = _resolve(vocabulary, flat, rules)
     covered = (terms >= 0).all(axis=1)
     asked = terms[covered]
-    # Best answers with the inputs among them: enough that, inputs left out, the rules still see as many as they need.
-    wanted = 3 + (_GENSIM_TOPN if rules == "gensim" else 1)
-    found, used = Search(vocabulary, device=device).solve_rows(asked[:, :3], wanted, method, exclude_inputs=False)
+    engine = Engine(vocabulary, device)
+    found, used = engine.analogies(asked[:, :3], _GENSIM_TOPN if rules == "gensim" else 1, method)
     verdicts = np.full((2, len(terms)), NOT_COVERED, dtype=np.int8)
-    verdicts[0, covered] = _is_right(found.rows, asked, canon, wanted - 3)
-    verdicts[1, covered] = canon[found.rows[:, 0]] == canon[asked[:, 3]]
+    verdicts[0, covered] = _is_right(found.rows, asked, canon)
+    # With the inputs let in, the best answer is the best of the others or one of the three.
+    candidates = np.sort(np.concatenate([found.rows[:, :1], asked[:, :3]], axis=1), axis=1)
+    scores = engine.analogy_scores(asked[:, :3], candidates, method)
+    best = np.take_along_axis(candidates, np.argmax(scores, axis=1)[:, None], axis=1)[:, 0]
+    verdicts[1, covered] = (canon[best] == canon[asked[:, 3]]) & np.isfinite(scores).any(axis=1)
     sections = []
     start = 0
     for name, members in questions.items():
@@ -211,7 +259,18 @@ def evaluate_analogies(
         known = int((without >= 0).sum())
         sections.append(Section(name, len(members), known, int((without > 0).sum()), int((with_inputs > 0).sum())))
         start += len(members)
-    return AnalogyReport(tuple(sections), verdicts[0], verdicts[1], rules, method, len(vocabulary), used)
+    pairs = _pairs(terms, len(vocabulary))
+    return AnalogyReport(tuple(sections), verdicts[0], verdicts[1], rules, method, len(vocabulary), used, pairs)
+
+
+def _pairs(terms: Integers, n: int) -> Integers:
+    """The word pairs (b, a) and (c, answer) of each question, numbered: (q, 2), -1 where a word is unknown."""
+    a, b, c, answer = terms.T
+    # By rows, not as written: what the rules take for one word is one.
+    _, numbers = np.unique(np.stack([b * n + a, c * n + answer], axis=1), return_inverse=True)
+    pairs: Integers = numbers.reshape(-1, 2).astype(np.int64)
+    pairs[(terms < 0).any(axis=1)] = -1
+    return pairs
 
 
 def _resolve(
@@ -221,27 +280,25 @@ def _resolve(
     if rules == "cased":
         rows = vocabulary.rows([word for question in questions for word in question], missing="mark")
         return np.arange(len(vocabulary) + 1, dtype=np.int64), rows.reshape(-1, 4)
-    first: dict[str, int] = {}
+    # All at once: no capital letter depends on the labels around it, and none is a line feed.
+    capitals = "\n".join(vocabulary).upper().split("\n") if len(vocabulary) else []
+    first = dict(zip(reversed(capitals), range(len(capitals) - 1, -1, -1), strict=True))
     # One more at the end, so that row -1 (no answer) stands for itself and equals nothing.
-    canon = np.full(len(vocabulary) + 1, -1, dtype=np.int64)
-    for row, label in enumerate(vocabulary):
-        canon[row] = first.setdefault(label.upper(), row)
+    canon = np.array([*map(first.__getitem__, capitals), -1], dtype=np.int64)
     found = [first.get(word.upper(), -1) for question in questions for word in question]
     return canon, np.array(found, dtype=np.int64).reshape(-1, 4)
 
 
-def _is_right(rows: Integers, asked: Integers, canon: Integers, best: int) -> npt.NDArray[np.bool_]:
-    """Whether the answer, the inputs left out, is the expected one.
+def _is_right(rows: Integers, asked: Integers, canon: Integers) -> npt.NDArray[np.bool_]:
+    """Whether the answer is the expected one.
 
-    `rows` (m, k) are the best answers, inputs among them. The `best` first that are no inputs are looked at; the answer
-    is the first of them that is no case variant of an input, or else the last.
+    `rows` (m, k) are the best answers without the inputs, -1 where there are no more. The answer is the first of them
+    that is no case variant of an input, or else the last.
     """
     inputs, expected = asked[:, :3], asked[:, 3]
-    other = (rows[:, :, None] != inputs[:, None, :]).all(axis=2) & (rows >= 0)
-    looked_at = other & (np.cumsum(other, axis=1) <= best)
-    fresh = looked_at & (canon[rows][:, :, None] != canon[inputs][:, None, :]).all(axis=2)
-    last = rows.shape[1] - 1 - np.argmax(looked_at[:, ::-1], axis=1)
+    fresh = (rows >= 0) & (canon[rows][:, :, None] != canon[inputs][:, None, :]).all(axis=2)
+    last = np.maximum((rows >= 0).sum(axis=1) - 1, 0)
     place = np.where(fresh.any(axis=1), np.argmax(fresh, axis=1), last)
-    right: npt.NDArray[np.bool_] = canon[rows[np.arange(len(rows)), place]] == canon[expected]
-    right &= looked_at.any(axis=1)
+    answers = rows[np.arange(len(rows)), place]
+    right: npt.NDArray[np.bool_] = (answers >= 0) & (canon[answers] == canon[expected])
     return right

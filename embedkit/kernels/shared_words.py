@@ -27,7 +27,7 @@ from embedkit.kernels.compiled import compiled
 from embedkit.kernels.exact import MUL_EPSILON, Floats, Integers, tolerance
 
 _TILE = 512  # rows of the vocabulary worked on together
-_SPARE = 8  # rows kept beyond the k best
+_SPARE = 4  # rows kept beyond the k best
 _SMALLEST_DIVISOR = 0.05  # of 3CosMul, down to which errors are bounded here: cos b of -0.9
 _NOTHING = -9.0  # below any score
 

@@ -152,6 +152,38 @@ class Engine:
         pairs = chain([(shared.query, shared.row)], direct(shared.unsure))
         return self._ranked(pairs, score, asked, len(terms), k), "numba"
 
+    def analogy_scores(self, terms: Integers, rows: Integers, method: Method = "3cosadd") -> Doubles:
+        """What given rows score as answers to questions a - b + c.
+
+        Parameters
+        ----------
+        terms
+            (m, 3) int64 rows of a, b, c, all of them known.
+        rows
+            (m, s) int64 rows; -1 for none.
+        method
+            As for `embedkit.Search.analogies`.
+
+        Returns
+        -------
+        ndarray of shape (m, s), float64
+            Minus infinity where a row, or the question, is no answer: -1, or zeros.
+        """
+        a, b, c = (self.units[terms[:, j]].astype(np.float64) for j in range(3))
+        queries = a - b + c
+        scores = np.full(rows.shape, -np.inf)
+        answers = (rows >= 0) & ~np.isin(rows, self.dead)
+        if method == "3cosmul":
+            answers &= ~np.isin(terms, self.dead).any(axis=1, keepdims=True)
+        else:
+            answers &= (queries != 0).any(axis=1, keepdims=True)
+        query, place = np.nonzero(answers)
+        if method == "3cosmul":
+            scores[query, place] = exact.multiplied_scores(self.units, terms, query, rows[query, place])
+        else:
+            scores[query, place] = exact.cosine_scores(self.units, queries, query, rows[query, place])
+        return scores
+
     # -- how it is done ------------------------------------------------------------------------------------------
 
     def _ranked(
