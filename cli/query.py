@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -12,7 +11,8 @@ from typing import Any, Literal, TypeAlias
 import click
 
 from embedkit import Embedding, Search
-from embedkit.errors import BadFile, BadInput
+from embedkit.errors import BadInput
+from embedkit.formats.lines import numbered_lines
 from embedkit.search import Neighbours
 
 from . import BAD_INPUT, OK, UNKNOWN_WORD, complain
@@ -138,20 +138,12 @@ def _questions(words: tuple[str, ...], batch: Path | None, size: int) -> Iterato
 
 
 def _read(path: Path, size: int) -> Iterator[Line]:
-    name = "standard input" if str(path) == "-" else str(path)
-    try:
-        with contextlib.nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb") as stream:
-            for number, raw in enumerate(stream, start=1):
-                line = raw.decode("utf-8").removeprefix("\ufeff" if number == 1 else "").rstrip("\r\n")
-                # A tab says that words may hold spaces; a line for one word is that word.
-                words = [line] if size == 1 else line.split("\t") if "\t" in line else line.split()
-                if any(word.strip() for word in words):
-                    yield number, words
-    except UnicodeDecodeError as error:
-        reason = f"is not valid UTF-8 at byte {error.start} of the line"
-        raise BadFile(name, reason, f"line {number}") from None
-    except OSError as error:
-        raise BadFile(name, f"cannot be read: {error.strerror or error}") from error
+    stdin = str(path) == "-"
+    for number, line in numbered_lines(sys.stdin.buffer if stdin else path, "standard input" if stdin else ""):
+        # A tab says that words may hold spaces; a line for one word is that word.
+        words = [line] if size == 1 else line.split("\t") if "\t" in line else line.split()
+        if any(word.strip() for word in words):
+            yield number, words
 
 
 def _answer(

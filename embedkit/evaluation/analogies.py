@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -23,6 +22,7 @@ from embedkit.evaluation.intervals import (
     analogy_interval,
     with_interval,
 )
+from embedkit.formats.lines import numbered_lines
 from embedkit.kernels.exact import Integers
 from embedkit.search.engine import Device, Engine, Method
 
@@ -171,23 +171,16 @@ def read_questions(path: str | os.PathLike[str]) -> dict[str, list[Question]]:
     """
     sections: dict[str, list[Question]] = {}
     section = sections.setdefault("", [])
-    number = 0
-    try:
-        with Path(path).open("rb") as stream:
-            for number, raw in enumerate(stream, start=1):
-                line = raw.decode("utf-8").removeprefix("\ufeff").strip()
-                if line.startswith(":"):
-                    section = sections.setdefault(line[1:].strip(), [])
-                elif line:
-                    words = line.split()
-                    if len(words) != 4:
-                        raise BadFile(path, f"expected four words a b c d, found {len(words)}", f"line {number}")
-                    a, b, c, d = words
-                    section.append(Question(b, a, c, d))
-    except OSError as error:
-        raise BadFile(path, f"cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise BadFile(path, f"is not valid UTF-8 at byte {error.start} of the line", f"line {number}") from None
+    for number, text in numbered_lines(path):
+        line = text.strip()
+        if line.startswith(":"):
+            section = sections.setdefault(line[1:].strip(), [])
+        elif line:
+            words = line.split()
+            if len(words) != 4:
+                raise BadFile(path, f"expected four words a b c d, found {len(words)}", f"line {number}")
+            a, b, c, d = words
+            section.append(Question(b, a, c, d))
     if not any(sections.values()):
         raise BadFile(path, "holds no questions: expected lines of four words a b c d, and ': NAME' lines")
     return {name: questions for name, questions in sections.items() if questions}

@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -25,6 +24,7 @@ from embedkit.evaluation.intervals import (
     scaled,
     with_interval,
 )
+from embedkit.formats.lines import numbered_lines
 from embedkit.kernels.exact import Doubles, Integers, cosine_scores
 
 if TYPE_CHECKING:
@@ -134,33 +134,25 @@ def read_pairs(path: str | os.PathLike[str]) -> list[WordPair]:
         It cannot be read, is not UTF-8, has a line that is not two words and a finite number, or no pair at all.
     """
     pairs: list[WordPair] = []
-    number = 0
     may_be_header = True
-    try:
-        with Path(path).open("rb") as stream:
-            for number, raw in enumerate(stream, start=1):
-                line = raw.decode("utf-8")
-                line = (line.removeprefix("\ufeff") if number == 1 else line).rstrip()
-                if not line or line.startswith("#"):
-                    continue
-                fields = [field.strip() for field in line.split("\t")] if "\t" in line else line.split()
-                if len(fields) != 3 or not all(fields):
-                    shown = line[:_SHOWN].replace("\t", " ")
-                    what = f"expected word, word, score, separated by tabs or spaces, found '{shown}'"
-                    raise BadFile(path, what, f"line {number}")
-                score = _number(fields[2])
-                if may_be_header and score is None and fields[2][0].isalpha():
-                    may_be_header = False
-                    continue
-                may_be_header = False
-                if score is None or not math.isfinite(score):
-                    what = f"expected a finite number as score, found '{fields[2][:_SHOWN]}'"
-                    raise BadFile(path, what, f"line {number}")
-                pairs.append(WordPair(fields[0], fields[1], score))
-    except OSError as error:
-        raise BadFile(path, f"cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise BadFile(path, f"is not valid UTF-8 at byte {error.start} of the line", f"line {number}") from None
+    for number, text in numbered_lines(path):
+        line = text.rstrip()
+        if not line or line.startswith("#"):
+            continue
+        fields = [field.strip() for field in line.split("\t")] if "\t" in line else line.split()
+        if len(fields) != 3 or not all(fields):
+            shown = line[:_SHOWN].replace("\t", " ")
+            what = f"expected word, word, score, separated by tabs or spaces, found '{shown}'"
+            raise BadFile(path, what, f"line {number}")
+        score = _number(fields[2])
+        if may_be_header and score is None and fields[2][0].isalpha():
+            may_be_header = False
+            continue
+        may_be_header = False
+        if score is None or not math.isfinite(score):
+            what = f"expected a finite number as score, found '{fields[2][:_SHOWN]}'"
+            raise BadFile(path, what, f"line {number}")
+        pairs.append(WordPair(fields[0], fields[1], score))
     if not pairs:
         raise BadFile(path, "holds no pairs: expected lines of word, word, score")
     return pairs
