@@ -14,7 +14,7 @@ import click
 import embedkit
 from embedkit.errors import BadInput, EmbedkitError, UnknownWord, printable
 
-OK, FAILURE, USAGE, UNKNOWN_WORD, BAD_INPUT, INTERRUPTED = 0, 1, 2, 3, 4, 130
+OK, FAILURE, USAGE, UNKNOWN_WORD, BAD_INPUT, QUALITY_MISSED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
 # Name -> one line of help. Kept here so that `embedkit --help` imports none of them; a test compares the two.
 COMMANDS = {

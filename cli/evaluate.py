@@ -9,11 +9,9 @@ from typing import Any, TypeVar
 
 import click
 
-from . import OK, complain
+from . import OK, QUALITY_MISSED, complain
 from .options import device_option, open_vectors, vectors_option
 from .output import Printer, format_option
-
-QUALITY_MISSED = 5
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from embedkit import Embedding, load, pretrained
-from embedkit.evaluation import evaluate_analogies, read_questions
+from embedkit.evaluation import evaluate_analogies, evaluate_similarity, read_pairs, read_questions
+from embedkit.evaluation.intervals import with_interval
 
 CARD = pretrained.PATH.with_name("card.md").read_text(encoding="utf-8")
 
@@ -64,5 +65,16 @@ def test_the_card_s_figures_are_those_that_are_measured(shipped: Embedding, data
     assert row in CARD
     assert t.accuracy >= 0.4
     if restrict:
+        assert f"{with_interval(t.accuracy, report.interval, '.1%')} of\nthe covered" in CARD
+        assert f"is {with_interval(report.macro_accuracy, report.macro_interval, '.1%')}" in CARD
         shown = re.findall(r"^\| (\S+) \| [\d,]+ \| ([\d,]+) \| ([\d.]+%) \|$", CARD, re.MULTILINE)
         assert shown == [(s.section, f"{s.covered:,}", f"{s.accuracy:.1%}") for s in report]
+
+
+@pytest.mark.parametrize(("name", "file"), [("WordSim-353", "wordsim353.tsv"), ("SimLex-999", "simlex999.tsv")])
+def test_the_card_s_correlations_are_those_that_are_measured(
+    shipped: Embedding, data: Path, name: str, file: str
+) -> None:
+    report = evaluate_similarity(shipped, read_pairs(data / "eval" / "similarity" / file))
+    row = f"| {name} | {len(report.pairs)} | {report.covered} | {report.spearman:.3f} | {report.interval:.3f} |"
+    assert row in CARD
