@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from embedkit import Embedding
 
 # A busy machine is slow now and then; that is no failure.
-settings.register_profile("embedkit", deadline=None)
+settings.register_profile("embedkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("embedkit")
 
 
