@@ -20,6 +20,8 @@ PROGRAM = str(Path(sys.executable).with_name("embedkit"))
 BASE = 'python -c "import numpy, click"'
 COMMANDS = {
     BASE: [sys.executable, "-c", "import numpy, click"],
+    # numpy starts a thread a core when it is imported; the program's light commands do without.
+    f"OPENBLAS_NUM_THREADS=1 {BASE}": ["env", "OPENBLAS_NUM_THREADS=1", sys.executable, "-c", "import numpy, click"],
     "embedkit analogy king man woman": [PROGRAM, "analogy", "king", "man", "woman"],
     "embedkit similar king": [PROGRAM, "similar", "king"],
     "embedkit --help": [PROGRAM, "--help"],
