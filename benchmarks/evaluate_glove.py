@@ -19,7 +19,7 @@ from gensim.test.utils import datapath
 from benchmarks.report import write
 from embedkit import Embedding
 from embedkit.evaluation import AnalogyReport, evaluate_analogies, read_questions
-from embedkit.search.search import Device
+from embedkit.search.engine import Device
 
 RESTRICT = 300_000
 WAYS: tuple[tuple[Device, str], ...] = (

@@ -70,7 +70,8 @@ def program(settings: dict[str, Any], debug: bool) -> None:
 def main(args: Sequence[str] | None = None) -> int:
     """Run the program with `args` (those of the process by default) and give its exit code."""
     given = list(sys.argv[1:] if args is None else args)
-    if "-" not in given and _QUICK.intersection(given[:1] or ["--help"]):
+    batch = any(argument == "-" or argument.startswith(("-i", "--input")) for argument in given)
+    if not batch and _QUICK.intersection(given[:1] or ["--help"]):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for stream in (sys.stdout, sys.stderr):
         # A word that the terminal's encoding lacks is shown escaped; it is no reason to stop.
@@ -94,15 +95,10 @@ def main(args: Sequence[str] | None = None) -> int:
     except Exception as error:  # the last stop: every error ends in one line
         if settings["debug"]:
             raise
+        if isinstance(error, UnknownWord):
+            return complain(str(error), UNKNOWN_WORD)
         if isinstance(error, EmbedkitError):
-            code = (
-                UNKNOWN_WORD
-                if isinstance(error, UnknownWord)
-                else BAD_INPUT
-                if isinstance(error, BadInput)
-                else FAILURE
-            )
-            return complain(str(error), code)
+            return complain(str(error), BAD_INPUT if isinstance(error, BadInput) else FAILURE)
         if isinstance(error, MemoryError):
             return complain(f"out of memory: {error}", FAILURE)
         what = f"{type(error).__name__}: {error}"

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from embedkit.search.engine import METHODS
+
 from . import OK, QUALITY_MISSED, complain
 from .options import device_option, open_vectors, vectors_option
 from .output import Printer, format_option
@@ -69,7 +71,7 @@ def similarity(files: tuple[Path, ...], minimum: float | None, vectors: Path | N
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--restrict", default=300_000, type=click.IntRange(min=0),
               help="Use only the most frequent so many words; 0 for all.")  # fmt: skip
-@click.option("--method", type=click.Choice(["3cosadd", "3cosmul"]), default="3cosadd", help="How to score.")
+@click.option("--method", type=click.Choice(METHODS), default="3cosadd", help="How to score.")
 @click.option("--rules", type=click.Choice(["gensim", "cased"]), default="gensim",
               help="Ignore capitals as gensim does, or take words as written.")  # fmt: skip
 @min_option("Accuracy of the covered questions that must be reached")

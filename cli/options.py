@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from embedkit import Embedding, load
+from embedkit.search.engine import DEVICES
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -28,7 +29,7 @@ def device_option(function: _Function) -> _Function:
     """``--device``: what computes."""
     return click.option(
         "--device",
-        type=click.Choice(["auto", "numpy", "cpu", "cuda", "mps"]),
+        type=click.Choice(DEVICES),
         default="auto",
         help="What computes: numpy, or torch on a CPU or GPU; auto takes a GPU for large batches.",
     )(function)

@@ -14,6 +14,7 @@ from embedkit import Embedding, Search
 from embedkit.errors import BadInput
 from embedkit.formats.lines import numbered_lines
 from embedkit.search import Neighbours
+from embedkit.search.engine import METHODS
 
 from . import BAD_INPUT, OK, UNKNOWN_WORD, complain
 from .options import device_option, ignore_case_option, open_vectors, vectors_option
@@ -35,7 +36,7 @@ input_option = click.option(
 @click.argument("words", nargs=-1, metavar="A B C")
 @input_option
 @k_option
-@click.option("--method", type=click.Choice(["3cosadd", "3cosmul"]), default="3cosadd", help="How to score.")
+@click.option("--method", type=click.Choice(METHODS), default="3cosadd", help="How to score.")
 @inputs_option
 @ignore_case_option
 @vectors_option

@@ -17,7 +17,7 @@ from embedkit import Embedding, Search
 from embedkit.errors import BadFile, BadInput
 from embedkit.evaluation import AnalogyReport, Question, evaluate_analogies, read_questions
 from embedkit.evaluation.analogies import NOT_COVERED, RIGHT, WRONG, Rules
-from embedkit.search.search import Method
+from embedkit.search.engine import Method
 
 QUESTIONS = """: family
 man king woman queen

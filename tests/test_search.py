@@ -20,8 +20,7 @@ from embedkit.kernels import candidates_numpy, candidates_torch, exact, shared_w
 from embedkit.kernels.candidates_torch import full_precision
 from embedkit.search import Neighbour, Neighbours
 from embedkit.search import engine as engine_module
-from embedkit.search.engine import Engine
-from embedkit.search.search import Device, Method
+from embedkit.search.engine import Device, Engine, Method
 
 Doubles = npt.NDArray[np.float64]
 DEVICES: list[Device] = ["numpy", "cpu"]

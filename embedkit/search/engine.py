@@ -26,9 +26,9 @@ DEVICES: tuple[Device, ...] = ("auto", "numpy", "cpu", "cuda", "mps")
 METHODS: tuple[Method, ...] = ("3cosadd", "3cosmul")
 
 # Multiplications from which "auto" imports torch to look for a GPU: importing costs some seconds, and this is about
-# half a minute of them on one core.
+# two minutes of them on one core (some 16 G a second).
 _WORTH_TORCH = 2e12
-# Multiplications from which loading (the first time, compiling) the numba kernel pays: about a second of them.
+# Multiplications from which loading (the first time, compiling) the numba kernel pays: about two seconds of them.
 _WORTH_NUMBA = 3e10
 
 
@@ -117,16 +117,8 @@ class Engine:
             raise BadInput(f"method is one of {', '.join(METHODS)}, not '{method}'")
         k = self._k(k)
         product = method == "3cosmul"
-        known: npt.NDArray[np.bool_] = np.all(terms >= 0, axis=1)
-        if product:
-            # A row of zeros has no direction, so neither has a product of angles with it.
-            known &= ~np.isin(terms, self.dead).any(axis=1)
-        queries = np.zeros((len(terms), self.units.shape[1]))
-        a, b, c = (self.units[terms[known, j]].astype(np.float64) for j in range(3))
-        queries[known] = a - b + c
-        if not product:
-            known &= (queries != 0).any(axis=1)
-        asked = np.flatnonzero(known)
+        queries, answerable = self._questions(terms, method)
+        asked = np.flatnonzero(answerable)
         wanted, unit = terms[asked], unit_queries(queries[asked])
         skip = wanted if exclude_inputs else wanted[:, :0]
         device = self._device(len(asked))
@@ -158,7 +150,7 @@ class Engine:
         Parameters
         ----------
         terms
-            (m, 3) int64 rows of a, b, c, all of them known.
+            (m, 3) int64 rows of a, b, c.
         rows
             (m, s) int64 rows; -1 for none.
         method
@@ -167,17 +159,11 @@ class Engine:
         Returns
         -------
         ndarray of shape (m, s), float64
-            Minus infinity where a row, or the question, is no answer: -1, or zeros.
+            Minus infinity where a row is no answer (-1, or zeros) or the question has none.
         """
-        a, b, c = (self.units[terms[:, j]].astype(np.float64) for j in range(3))
-        queries = a - b + c
+        queries, answerable = self._questions(terms, method)
         scores = np.full(rows.shape, -np.inf)
-        answers = (rows >= 0) & ~np.isin(rows, self.dead)
-        if method == "3cosmul":
-            answers &= ~np.isin(terms, self.dead).any(axis=1, keepdims=True)
-        else:
-            answers &= (queries != 0).any(axis=1, keepdims=True)
-        query, place = np.nonzero(answers)
+        query, place = np.nonzero((rows >= 0) & ~np.isin(rows, self.dead) & answerable[:, None])
         if method == "3cosmul":
             scores[query, place] = exact.multiplied_scores(self.units, terms, query, rows[query, place])
         else:
@@ -185,6 +171,19 @@ class Engine:
         return scores
 
     # -- how it is done ------------------------------------------------------------------------------------------
+
+    def _questions(self, terms: Integers, method: Method) -> tuple[Doubles, npt.NDArray[np.bool_]]:
+        """A - b + c of each question, (m, d), and which of them can be answered."""
+        answerable: npt.NDArray[np.bool_] = np.all(terms >= 0, axis=1)
+        queries = np.zeros((len(terms), self.units.shape[1]))
+        a, b, c = (self.units[terms[answerable, j]].astype(np.float64) for j in range(3))
+        queries[answerable] = a - b + c
+        if method == "3cosmul":
+            # A row of zeros has no direction, so neither has a product of angles with it.
+            answerable &= ~np.isin(terms, self.dead).any(axis=1)
+        else:
+            answerable &= (queries != 0).any(axis=1)
+        return queries, answerable
 
     def _ranked(
         self, pairs: Pairs, score: Callable[[Integers, Integers], Doubles], asked: Integers, m: int, k: int
@@ -240,9 +239,8 @@ class Engine:
 
 def unit_queries(queries: Doubles) -> Doubles:
     """Rows of any length but zero at length 1."""
-    scaled = queries / np.abs(queries).max(
-        axis=1, initial=0.0, keepdims=True
-    )  # so that no square overflows or vanishes
+    # Scaled first, so that no square overflows or vanishes.
+    scaled = queries / np.abs(queries).max(axis=1, initial=0.0, keepdims=True)
     unit: Doubles = scaled / np.sqrt((scaled * scaled).sum(axis=1, keepdims=True))
     return unit
 

@@ -13,10 +13,8 @@ from embedkit.errors import BadInput
 from embedkit.kernels import exact
 from embedkit.kernels.exact import Doubles, Integers, TopK
 from embedkit.search import expression
-from embedkit.search.engine import DEVICES, METHODS, Device, Engine, Method, unit_queries
+from embedkit.search.engine import Device, Engine, Method, unit_queries
 from embedkit.search.neighbours import Neighbours
-
-__all__ = ["DEVICES", "METHODS", "Device", "Method", "Missing", "Search"]
 
 Missing: TypeAlias = Literal["error", "skip"]
 
