@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from embedkit import Embedding, load
+from embedkit import Embedding
+from embedkit.formats.native import load_embedding
 from embedkit.search.engine import DEVICES
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -45,7 +46,7 @@ def ignore_case_option(function: _Function) -> _Function:
 def open_vectors(path: Path | None) -> Embedding:
     """The vectors at `path`, or the shipped ones."""
     if path is not None:
-        return load(path)
+        return load_embedding(path)
     from embedkit import pretrained
 
     return pretrained.load()

@@ -12,7 +12,7 @@ import click
 
 from embedkit import Embedding, Search
 from embedkit.errors import BadInput
-from embedkit.formats.lines import numbered_lines
+from embedkit.files.lines import numbered_lines
 from embedkit.search import Neighbours
 from embedkit.search.engine import METHODS
 

@@ -19,7 +19,7 @@ import pytest
 
 from embedkit import Embedding, load
 from embedkit.errors import BadFile
-from embedkit.formats.atomic import replacing
+from embedkit.files.atomic import replacing
 
 OLD, NEW = b"the old content\n", b"the new content, which is longer\n"
 

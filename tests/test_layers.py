@@ -15,10 +15,10 @@ SOURCES = sorted([*(ROOT / "embedkit").rglob("*.py"), *(ROOT / "cli").rglob("*.p
 LAYERS = [
     {"cli"},
     {"plots", "evaluation", "pretrained"},
-    {"words", "latent", "manifold", "search"},
+    {"words", "latent", "manifold", "search", "images"},
     {"formats", "text", "shelf"},
     {"kernels"},
-    {"embedding", "embedder", "errors", "checks", "labels", "progress", "rows", "__init__"},
+    {"embedding", "embedder", "errors", "checks", "files", "labels", "progress", "rows", "__init__"},
 ]
 # Within a layer rooms are strangers, except where the plan says otherwise.
 SIBLINGS = {("manifold", "latent")}
@@ -27,7 +27,11 @@ SIBLINGS = {("manifold", "latent")}
 OWNERS = {
     "gensim": {"words", "formats", "text"},
     "umap": {"manifold"},
-    "sklearn": {"manifold", "latent"},
+    "sklearn": {"manifold", "latent", "images"},
+    "regex": {"text"},
+    "platformdirs": {"files"},
+    "PIL": {"formats", "plots"},
+    "pyarrow": {"formats"},
     "torch": {"kernels", "latent", "search", "formats", "embedding"},
     "pandas": {"formats", "search", "evaluation", "embedding", "rows"},
     "click": {"cli"},

@@ -22,8 +22,8 @@ from safetensors.numpy import load_file
 from embedkit import Embedding, load
 from embedkit.embedding import Storage
 from embedkit.errors import BadFile, BadInput
-from embedkit.formats import native
-from embedkit.formats.native import read_tensors, write_tensors
+from embedkit.files import store
+from embedkit.files.store import read_tensors, write_tensors
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -250,7 +250,7 @@ def test_of_large_files_header_and_labels_are_always_verified_and_the_rest_on_re
 ) -> None:
     path = tmp_path / "e"
     small.save(path)
-    monkeypatch.setattr(native, "VERIFIED_AT_LOAD", len(path.read_bytes()) - large)
+    monkeypatch.setattr(store, "VERIFIED_AT_LOAD", len(path.read_bytes()) - large)
     whole = path.read_bytes()
     numbers = [*tensor_span(path, "vectors"), *tensor_span(path, "column/n"), *tensor_span(path, "norms")]
     always = [
@@ -536,7 +536,7 @@ def test_another_class_is_refused(tmp_path: Path, kind: Any) -> None:
         load(tmp_path / "e")
 
 
-@pytest.mark.parametrize("name", ["columns", "provenance", "class", "schema"])
+@pytest.mark.parametrize("name", ["columns", "provenance", "class"])
 def test_a_missing_description_is_refused(tmp_path: Path, name: str) -> None:
     write_tensors(parts(), {key: value for key, value in ABOUT.items() if key != name}, tmp_path / "e")
     assert refused(tmp_path / "e")

@@ -8,16 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embedkit import Embedding, load, pretrained
+from embedkit import Embedding, pretrained
 from embedkit.evaluation import evaluate_analogies, evaluate_similarity, read_pairs, read_questions
 from embedkit.evaluation.intervals import with_interval
+from embedkit.formats.native import load_embedding
 
 CARD = pretrained.PATH.with_name("card.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def shipped() -> Embedding:
-    return load(pretrained.PATH, verify=True)
+    return load_embedding(pretrained.PATH, verify=True)
 
 
 def test_they_are_small_whole_and_ordered_by_frequency(shipped: Embedding) -> None:

@@ -22,7 +22,7 @@ from embedkit.evaluation.intervals import (
     analogy_interval,
     with_interval,
 )
-from embedkit.formats.lines import numbered_lines
+from embedkit.files.lines import numbered_lines
 from embedkit.kernels.exact import Integers
 from embedkit.search.engine import Device, Engine, Method
 

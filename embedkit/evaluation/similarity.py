@@ -24,7 +24,7 @@ from embedkit.evaluation.intervals import (
     scaled,
     with_interval,
 )
-from embedkit.formats.lines import numbered_lines
+from embedkit.files.lines import numbered_lines
 from embedkit.kernels.exact import Doubles, Integers, cosine_scores
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import numpy as np
 
 from embedkit.embedding import Embedding
 from embedkit.errors import BadInput, printable
-from embedkit.formats.atomic import replacing
+from embedkit.files.atomic import replacing
 
 if TYPE_CHECKING:
     import pandas as pd

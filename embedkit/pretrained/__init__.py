@@ -22,6 +22,6 @@ def load() -> Embedding:
     >>> pretrained.load().analogy("king", "man", "woman", k=1).best
     ['queen']
     """
-    from embedkit.formats.native import load as load_native
+    from embedkit.formats.native import load_embedding
 
-    return load_native(PATH)
+    return load_embedding(PATH)
