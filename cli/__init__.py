@@ -22,14 +22,18 @@ COMMANDS = {
     "similar": "Show the nearest neighbours of words.",
     "expr": "Compute with words: mean(paris, rome) - france.",
     "info": "Tell what a file of vectors holds and where it comes from.",
+    "convert": "Turn a file of vectors into another format.",
+    "corpus": "Look at a text, encode it, find its phrases.",
     "train": "Train vectors on text.",
     "evaluate": "Measure how good vectors are.",
     "project": "Project vectors to a map and write it as CSV.",
+    "corpora": "Show the shelf: corpora, vectors, images and questions by name.",
+    "fetch": "Get a data set of the shelf: text8, mnist, glove-6b, ...",
 }
 _MODULES = {"analogy": "query", "similar": "query", "expr": "query"}
 
 # These answer in a fraction of a second on one thread; starting a pool of BLAS threads would be most of their work.
-_QUICK = {"analogy", "similar", "expr", "info", "--help", "--version"}
+_QUICK = {"analogy", "similar", "expr", "info", "corpora", "fetch", "--help", "--version"}
 
 
 class _Lazy(click.Group):

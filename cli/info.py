@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from embedkit.formats.reading import is_native
+
 from .options import open_vectors
 from .output import Printer, format_option
 
@@ -19,7 +21,7 @@ from .output import Printer, format_option
 @format_option
 def info(file: Path | None, verify: bool, style: str) -> None:
     """Tell what FILE holds and where it comes from; by default $EMBEDKIT_VECTORS, else the shipped vectors."""
-    if file is not None and verify:
+    if file is not None and verify and is_native(file):  # the others are always read to the end
         from embedkit import load
 
         embedding = load(file, verify=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,7 +10,8 @@ from typing import Any, TypeVar
 import click
 
 from embedkit import Embedding
-from embedkit.formats.native import load_embedding
+from embedkit.errors import printable
+from embedkit.formats.reading import read
 from embedkit.search.engine import DEVICES
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -22,7 +24,8 @@ def vectors_option(function: _Function) -> _Function:
         "--vectors",
         envvar="EMBEDKIT_VECTORS",
         type=click.Path(path_type=Path),
-        help="File of vectors that embedkit saved; by default $EMBEDKIT_VECTORS, else the vectors that ship with it.",
+        help="File of vectors, of any format that convert reads; by default $EMBEDKIT_VECTORS, else the vectors that "
+        "ship with embedkit.",
     )(function)
 
 
@@ -46,7 +49,18 @@ def ignore_case_option(function: _Function) -> _Function:
 def open_vectors(path: Path | None) -> Embedding:
     """The vectors at `path`, or the shipped ones."""
     if path is not None:
-        return load_embedding(path)
+        return read_vectors(path)
     from embedkit import pretrained
 
     return pretrained.load()
+
+
+def read_vectors(path: Path, **how: Any) -> Embedding:
+    """The vectors in a file of any format (see `embedkit.read`), what it warns of being said on stderr."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        made = read(path, **how)
+    for warning in caught:
+        if warning.category is UserWarning:
+            click.echo(f"embedkit: warning: {printable(str(warning.message))}", err=True)
+    return made

@@ -9,14 +9,20 @@ import click
 
 from embedkit.progress import Progress
 
+from .texts import CORPUS_PARAMETERS, corpus_options, open_corpus
+
 
 @click.group(short_help="Train vectors on text.")
 def train() -> None:
-    """Train vectors on text: UTF-8 files, gzip-compressed or not, one document a line."""
+    """Train vectors on text.
+
+    TEXT is a file, a folder, a pattern ("texts/*.txt"), - for standard input, or a name on the shelf (see embedkit
+    corpora list). Files are UTF-8 text or JSON lines, plain or packed by gzip, bzip2 or xz; each line is a document.
+    """
 
 
 @train.command(short_help="Train word vectors with word2vec.")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
+@corpus_options
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write the vectors to.")
 @click.option("--vector-size", default=100, help="Dimensions of a vector.")
 @click.option("--window", default=5, help="Largest distance between a word and its context.")
@@ -38,12 +44,12 @@ def train() -> None:
 @click.option(
     "--storage", type=click.Choice(["float32", "float16", "int8"]), default="float32", help="How to keep the values."
 )
-def word2vec(files: tuple[Path, ...], output: Path, storage: Any, **parameters: Any) -> None:
-    """Train word vectors with word2vec on FILE... and write them to -o FILE.
+def word2vec(output: Path, storage: Any, **parameters: Any) -> None:
+    """Train word vectors with word2vec on TEXT and write them to -o FILE.
 
     Example: embedkit train word2vec --sg --vector-size 200 text.txt.gz -o vectors.safetensors
     """
-    from embedkit import Corpus, Word2Vec
+    from embedkit import Word2Vec
     from embedkit.progress import bar, each_epoch
 
     for name in ("sg", "hs", "cbow_mean"):
@@ -54,7 +60,8 @@ def word2vec(files: tuple[Path, ...], output: Path, storage: Any, **parameters: 
         draw(event)
         tell(event)
 
-    trainer = Word2Vec(**parameters).fit(Corpus.from_file(*files), callback=callback)
+    corpus = open_corpus(**{name: parameters.pop(name) for name in CORPUS_PARAMETERS})
+    trainer = Word2Vec(**parameters).fit(corpus, callback=callback)
     trainer.embedding_.save(output, storage=storage)
     seed = trainer.embedding_.provenance["parameters"]["random_state"]
     click.echo(f"wrote {len(trainer.embedding_):,} words x {trainer.vector_size} to {output} (seed {seed})", err=True)

@@ -12,9 +12,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from embedkit import images
     from embedkit.embedder import Embedder
     from embedkit.embedding import Embedding
-    from embedkit.formats import load
+    from embedkit.formats import load, read, write
     from embedkit.manifold import PCA
     from embedkit.search import Search
     from embedkit.text import Corpus
@@ -31,12 +32,31 @@ _HOME = {
     "Search": "embedkit.search",
     "Word2Vec": "embedkit.words",
     "load": "embedkit.formats",
+    "read": "embedkit.formats",
+    "write": "embedkit.formats",
 }
 
-__all__ = ["PCA", "Corpus", "Embedder", "Embedding", "Search", "Word2Vec", "__version__", "load"]
+# Public modules, likewise.
+_ROOMS = {"images"}
+
+__all__ = [
+    "PCA",
+    "Corpus",
+    "Embedder",
+    "Embedding",
+    "Search",
+    "Word2Vec",
+    "__version__",
+    "images",
+    "load",
+    "read",
+    "write",
+]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"embedkit.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'embedkit' has no attribute '{name}'")
     value = getattr(importlib.import_module(_HOME[name]), name)

@@ -16,11 +16,11 @@ class Progress:
     epoch, epochs
         The epoch under way, from 1, of how many.
     done, total
-        Units worked through in this epoch, and how many it has.
+        Units worked through in this epoch, and how many it has; 0 where that is not known.
     unit
         What is counted (``"words"``).
     loss
-        Mean loss of this epoch so far; NaN before the first.
+        Mean loss of this epoch so far; NaN before the first, or where nothing is trained.
     seconds
         Time this epoch has taken so far.
     """
@@ -34,7 +34,8 @@ class Progress:
     seconds: float
 
 
-Callback: TypeAlias = Callable[[Progress], None]
+# What it returns ends the training, if it is true.
+Callback: TypeAlias = Callable[[Progress], object]
 
 
 def bar(description: str) -> Callback:
@@ -56,11 +57,12 @@ def bar(description: str) -> Callback:
             if current is not None:
                 current.close()
             epoch = event.epoch
-            text = f"{description} {event.epoch}/{event.epochs}"
-            current = tqdm(total=event.total, desc=text, unit=f" {event.unit}", unit_scale=True, disable=None)
-        current.set_postfix(loss=f"{event.loss:.4f}", refresh=False)
+            text = description if event.epochs == 1 else f"{description} {event.epoch}/{event.epochs}"
+            current = tqdm(total=event.total or None, desc=text, unit=f" {event.unit}", unit_scale=True, disable=None)
+        if event.loss == event.loss:
+            current.set_postfix(loss=f"{event.loss:.4f}", refresh=False)
         current.update(event.done - current.n)
-        if event.done >= event.total:
+        if 0 < event.total <= event.done:
             current.close()
 
     return draw
@@ -83,7 +85,7 @@ def each_epoch(say: Callable[[str], None]) -> Callback:
     """
 
     def tell(event: Progress) -> None:
-        if event.done >= event.total:
+        if 0 < event.total <= event.done:
             speed = f"{event.done / event.seconds:,.0f} {event.unit}/s"
             say(f"epoch {event.epoch}/{event.epochs}: loss {event.loss:.4f}, {event.seconds:.1f} s, {speed}")
 

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
 from embedkit import Embedding
+
+
+class Ran(NamedTuple):
+    code: int
+    out: str
+    err: str
+
 
 # A busy machine is slow now and then; that is no failure.
 settings.register_profile("embedkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -28,6 +40,12 @@ def data() -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test looks into, or leaves anything in, the cache of whoever runs it."""
+    monkeypatch.setenv("EMBEDKIT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 @pytest.fixture
 def royals() -> Embedding:
     """Four words whose analogies are exact: two axes of meaning, and one that only 'king' and 'queen' share."""
@@ -42,3 +60,25 @@ def royals() -> Embedding:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, royals: Embedding, tmp_path: Path
+) -> Callable[..., Ran]:
+    """Run the program on the royals, in this process."""
+    (entry,) = entry_points(group="console_scripts", name="embedkit")
+    main: Callable[[list[str]], int] = entry.load()
+    royals.save(tmp_path / "royals.safetensors")
+    monkeypatch.setenv("EMBEDKIT_VECTORS", str(tmp_path / "royals.safetensors"))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args: str, stdin: str | bytes = "") -> Ran:
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
+        capsys.readouterr()
+        code = main(list(args))
+        captured = capsys.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    return run

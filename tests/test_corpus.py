@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import bz2
+import gc
 import gzip
 import hashlib
+import io
 import json
+import lzma
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from embedkit import Corpus
 from embedkit.errors import BadFile, BadInput
-from embedkit.text import corpus as corpus_module
+from embedkit.text import sources
 
 TEXT = "the king rules\n\nthe naïve queen\n"
 TOKENS = [["the", "king", "rules"], ["the", "naïve", "queen"]]
@@ -162,7 +169,7 @@ def test_from_file_needs_a_file() -> None:
         Corpus.from_file()
 
 
-@pytest.mark.parametrize(("name", "reason"), [("missing.txt", "No such file"), (".", "not a regular file")])
+@pytest.mark.parametrize(("name", "reason"), [("missing.txt", "No such file"), (".", "folder without files")])
 def test_a_file_that_cannot_be_read_is_named(name: str, reason: str, tmp_path: Path) -> None:
     path = tmp_path / name
     with pytest.raises(BadFile, match=reason) as from_file:
@@ -218,16 +225,16 @@ def test_a_flipped_bit_in_a_gzip_file_never_changes_the_text(tmp_path: Path) -> 
     assert refused > 2 * len(whole)
 
 
-def test_damage_in_a_gzip_file_is_named_by_line(tmp_path: Path) -> None:
+def test_damage_in_a_gzip_file_is_named_by_byte(tmp_path: Path) -> None:
     whole = gzip.compress(b"one\ntwo\n")
     path = write(tmp_path / "a.gz", whole[:-8] + b"\0" * 8)  # the checksum is wrong
     with pytest.raises(BadFile, match="gzip data is cut or damaged") as caught:
         list(Corpus(path))
-    assert caught.value.place.startswith("after line ")
+    assert caught.value.place.startswith("after byte ")
 
 
 def test_a_line_that_is_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus_module, "_LONGEST_LINE", 1 << 20)
+    monkeypatch.setattr(sources, "_LONGEST_LINE", 1 << 20)
     longest = b"a" * ((1 << 20) - 1) + b"\n"
     path = write(tmp_path / "a.txt", longest)
     assert len(next(iter(Corpus(path)))[0]) == (1 << 20) - 1
@@ -269,6 +276,370 @@ def test_tokenize_sees_the_same_text_from_a_file_as_from_memory(
 def test_a_tokenizer_that_gives_no_list_is_refused(tokenize: Any) -> None:
     with pytest.raises(BadInput):
         list(Corpus(["a b"], tokenize=tokenize))
+
+
+# -- folders and patterns ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    """A folder of texts, plain and packed, with what is hidden and what is empty between them."""
+    folder = tmp_path / "library"
+    for name in ("b", "a/z", ".hidden", "empty"):
+        (folder / name).mkdir(parents=True)
+    write(folder / "b" / "1.txt", "five")
+    write(folder / "c.txt", bz2.compress(b"six"))
+    write(folder / "a" / "10.txt", "one\n")
+    write(folder / "a" / "2.txt", lzma.compress(b"two\n\n"))
+    write(folder / "a" / "3.jsonl", '{"text": "three"}\n')
+    write(folder / "a" / "z" / "Z.txt", "four")
+    write(folder / ".hidden" / "a.txt", "hidden")
+    write(folder / "a" / ".hidden.txt", "hidden")
+    return folder
+
+
+def test_a_folder_is_read_in_order_of_names_without_hidden_files(library: Path) -> None:
+    expected = [["one"], ["two"], ["three"], ["four"], ["five"], ["six"]]
+    assert list(Corpus(library)) == expected
+    assert list(Corpus.from_file(str(library))) == expected
+    assert list(Corpus([library / "c.txt", library / "a" / "z"])) == [["six"], ["four"]]
+
+
+def test_a_folder_in_a_hidden_folder_is_read(library: Path) -> None:
+    assert list(Corpus(library / ".hidden")) == [["hidden"]]
+
+
+def test_pipes_in_a_folder_are_passed_over(library: Path) -> None:
+    os.mkfifo(library / "b" / "pipe")
+    (library / "b" / "gone").symlink_to(library / "missing")
+    assert [path.name for path in Corpus(library / "b").files()] == ["1.txt"]
+
+
+@pytest.mark.parametrize("name", ["empty", "only"])
+def test_a_folder_without_files_is_named(name: str, library: Path) -> None:
+    (library / "only").mkdir()
+    write(library / "only" / ".hidden", "x")
+    with pytest.raises(BadFile, match="is a folder without files"):
+        Corpus.from_file(library / name)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("a/*.txt", ["10.txt", "2.txt"]),
+        ("a/?.*", ["2.txt", "3.jsonl"]),
+        ("a/[0-9].txt", ["2.txt"]),
+        ("**/*.txt", ["10.txt", "2.txt", "Z.txt", "1.txt", "c.txt"]),
+        ("*", ["c.txt"]),
+        (".hidden/*", ["a.txt"]),
+    ],
+)
+def test_a_pattern_stands_for_the_files_that_fit(pattern: str, names: list[str], library: Path) -> None:
+    corpus = Corpus.from_file(f"{library}/{pattern}")
+    assert [path.name for path in corpus.files()] == names
+    assert [path.name for path in Corpus(library / pattern).files()] == names
+
+
+@pytest.mark.parametrize("pattern", ["*.md", "b*", "missing/*", "a/[x].txt", "**/*.md"])
+def test_a_pattern_that_nothing_fits_is_named(pattern: str, library: Path) -> None:
+    with pytest.raises(BadFile, match="no file has a name of this pattern") as caught:
+        Corpus.from_file(f"{library}/{pattern}")
+    assert caught.value.path.endswith(pattern)
+
+
+@pytest.mark.parametrize("name", ["a[1].txt", "what?.txt", "*.txt", "[x]"])
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(name: str, tmp_path: Path) -> None:
+    for other in ("a1.txt", "whats.txt", "x"):
+        write(tmp_path / other, "wrong")
+    assert list(Corpus.from_file(write(tmp_path / name, "right"))) == [["right"]]
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800", "x" * 300, "x/*" * 2000])
+def test_a_name_that_no_file_can_have_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(BadFile) as caught:
+        Corpus.from_file(f"{tmp_path}/{name}")
+    assert str(caught.value).isprintable()
+
+
+# -- lines, paragraphs, files ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("unit", "expected"),
+    [
+        ("line", [["a", "b"], ["c"], ["d"], ["e"], ["f"]]),
+        ("paragraph", [["a", "b", "c"], ["d", "e"], ["f"]]),
+        ("file", [["a", "b", "c", "d", "e"], ["f"]]),
+    ],
+)
+def test_a_document_is_a_line_a_paragraph_or_a_file(unit: Any, expected: list[list[str]], tmp_path: Path) -> None:
+    paths = [write(tmp_path / "1", "\n\na b\r\nc\n \t\r\n\nd\ne"), write(tmp_path / "2", "f\n\n\n")]
+    assert list(Corpus(paths, unit=unit)) == expected
+
+
+@pytest.mark.parametrize("unit", ["Line", "", None, 1, "word"])
+def test_other_units_are_refused(unit: Any) -> None:
+    with pytest.raises(BadInput, match="unit is 'line', 'paragraph' or 'file'"):
+        Corpus(["a"], unit=unit)
+
+
+def test_tokens_are_normalised_wherever_they_come_from(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"lowercase": True, "fold_accents": True, "numbers": "drop"}
+    expected = [["cafe", "noir"], ["et"]]
+    lists = [["Café", "1999", "Noir"], ["2", "Et"], ["3"]]
+    path = write(tmp_path / "a.txt", "\n".join(map(" ".join, lists)))
+    for source in (path, lists, [" ".join(words) for words in lists]):
+        assert list(Corpus(source, **options)) == expected
+    mine = Corpus(path, tokenize=lambda text: text.split(" "), **options)
+    assert list(mine) == expected
+
+
+# -- JSON lines --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"text": "the king rules"}\n{"text": ["the", "naïve", "queen"]}\n',
+        '\ufeff{"text": "the king rules"}\r\n\r\n{"text": "the na\\u00efve\\nqueen", "id": {"a": [1]}}',
+        ' {"id": 1, "text": "the king rules"}\n\n \n{"text": ""}\n{"text": []}\n\t{"text": "the naïve queen"} \n',
+    ],
+)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress], ids=lambda pack: pack.__module__)
+def test_json_lines_are_known_by_their_first_line(content: str, pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    assert list(Corpus(write(tmp_path / "a", pack(content.encode())))) == TOKENS
+
+
+def test_the_field_of_the_text_can_be_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a", '{"text": "no", "body": "yes"}\n')
+    assert list(Corpus(path, field="body")) == [["yes"]]
+    assert list(Corpus(path, field=None)) == [['{"text":', '"no",', '"body":', '"yes"}']]
+
+
+@pytest.mark.parametrize(
+    "first", ["{", "{a b}", "{'text': 'x'}", '{"text": "x"} tail', "[1]", '"text"', '{"text": "x"', "5"]
+)
+def test_a_first_line_that_is_no_object_makes_it_plain_text(first: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a", f'{first}\n{{"text": "x"}}\n')
+    assert list(Corpus(path)) == [first.split(), ['{"text":', '"x"}']]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"body": "x"}', "not a JSON object with the field 'text'"),
+        ("{}", "not a JSON object with the field 'text'"),
+        ('["text"]', "not a JSON object with the field 'text'"),
+        ('"text"', "not a JSON object with the field 'text'"),
+        ("null", "not a JSON object with the field 'text'"),
+        ("plain words", "is not a JSON object"),
+        ('{"text": "x"', "is not a JSON object"),
+        ('{"text": "x"}{"text": "y"}', "is not a JSON object"),
+        ("[" * 100_000, "is not a JSON object"),
+        ('{"text": %s}' % ("9" * 5000), "is not a JSON object"),
+        ('{"text": 5}', "neither text nor a list of tokens: 5"),
+        ('{"text": null}', "neither text nor a list of tokens: None"),
+        ('{"text": {"text": "x"}}', "neither text nor a list of tokens"),
+        ('{"text": ["a", 5]}', "neither text nor a list of tokens"),
+        ('{"text": [["a"]]}', "neither text nor a list of tokens"),
+        ('{"text": NaN}', "neither text nor a list of tokens: nan"),
+    ],
+    ids=lambda text: text[:30],
+)
+def test_a_later_line_that_does_not_fit_is_named(line: str, reason: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a", f'{{"text": "x"}}\n\n{line}\n')
+    for read in (list, Corpus.encode):
+        with pytest.raises(BadFile, match=reason) as caught:
+            read(Corpus(path))
+        assert (caught.value.path, caught.value.place) == (str(path), "line 3")
+        assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("first", "has"), [("{}", "none"), ('{"a": 1, "\\u001b[2J": 2}', r"'a', '\\x1b\[2J'"), ('{"Text": "x"}', "'Text'")]
+)
+def test_json_without_the_field_is_refused_with_the_fields_there_are(first: str, has: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a", first + "\n")
+    for read in (list, Corpus.encode):
+        with pytest.raises(BadFile, match=rf"without the field 'text' \(it has: {has}\)") as caught:
+            read(Corpus(path))
+        assert caught.value.place == "line 1"
+
+
+def test_bad_utf8_in_json_is_named_by_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "a", b'{"text": "x"}\n{"text": "caf\xe9"}\n')
+    with pytest.raises(BadFile, match="not valid UTF-8") as caught:
+        list(Corpus(path))
+    assert caught.value.place == "line 2"
+
+
+def test_a_first_object_may_be_long(tmp_path: Path) -> None:
+    path = write(tmp_path / "a", json.dumps({"text": "a " * 600_000}) + "\n" + json.dumps({"text": "b"}))
+    assert [document[0] for document in Corpus(path)] == ["a", "b"]
+
+
+# -- streams and tables ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of temporary files, empty so far."""
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress], ids=lambda pack: pack.__module__)
+def test_a_stream_can_be_read_again_until_the_last_of_its_parts_is_gone(
+    pack: Callable[[bytes], bytes], spool: Path
+) -> None:
+    corpus = Corpus.from_stream(io.BytesIO(pack(TEXT.encode())), lowercase=True)
+    assert list(corpus) == TOKENS
+    assert list(corpus.encode()) == TOKENS
+    assert repr(corpus) == "Corpus(a stream)"
+    part = corpus.head(1)
+    sample = part.sample(1)
+    del corpus, part
+    gc.collect()
+    assert list(sample) == TOKENS[:1]
+    under_way = iter(sample)
+    assert next(under_way) == TOKENS[0]
+    del sample, under_way
+    gc.collect()
+    assert list(spool.iterdir()) == []
+
+
+def test_what_a_stream_was_is_told_without_its_temporary_name(spool: Path) -> None:
+    description = Corpus.from_stream(io.BytesIO(b"a b\n")).describe()
+    assert description == {"files": [{"name": "a stream", "bytes": 4, "sha256": hashlib.sha256(b"a b\n").hexdigest()}]}
+
+
+class Broken(io.RawIOBase):
+    """A stream that breaks after some bytes."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error, self.reads = error, 0
+
+    def read(self, _: int = -1) -> bytes:
+        self.reads += 1
+        if self.reads > 3:
+            raise self.error
+        return b"a b\n" * 100_000
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), KeyboardInterrupt()], ids=repr)
+def test_a_stream_that_breaks_leaves_no_file(error: BaseException, spool: Path) -> None:
+    with pytest.raises(type(error)):
+        Corpus.from_stream(Broken(error))  # type: ignore[arg-type]
+    assert list(spool.iterdir()) == []
+
+
+def test_a_stream_that_cannot_be_read_is_told_so(spool: Path) -> None:
+    with pytest.raises((BadFile, OSError)) as caught:
+        Corpus.from_stream(Broken(OSError(5, "Input/output error")))  # type: ignore[arg-type]
+    assert list(spool.iterdir()) == []
+    assert "cannot be written" not in str(caught.value)
+
+
+@pytest.mark.parametrize("option", [{"unit": "word"}, {"tokenize": "word"}, {"numbers": "none"}, {"typo": 1}], ids=str)
+def test_a_stream_with_a_wrong_option_leaves_no_file(option: dict[str, Any], spool: Path) -> None:
+    with pytest.raises((BadInput, TypeError)):
+        Corpus.from_stream(io.BytesIO(b"a"), **option)
+    assert list(spool.iterdir()) == []
+
+
+def test_a_stream_without_a_temporary_folder_is_one_clear_line(spool: Path) -> None:
+    spool.rmdir()
+    with pytest.raises(BadFile):
+        Corpus.from_stream(io.BytesIO(b"a"))
+
+
+def test_a_column_of_a_table_is_a_corpus() -> None:
+    frame = pd.DataFrame({"body": ["the king rules", "", "the naïve queen"], "n": [1, 2, 3]}, index=["x", "y", "z"])
+    assert list(Corpus.from_frame(frame, "body")) == TOKENS
+    assert list(Corpus.from_frame(pd.DataFrame({"body": [["a"], [], ["b"]]}), "body", lowercase=True)) == [["a"], ["b"]]
+    assert list(Corpus.from_frame(frame.head(0), "body")) == []
+    assert list(Corpus.from_frame(frame.astype({"body": "category"}), "body")) == TOKENS
+    assert list(Corpus.from_frame(frame.astype({"body": "string"}), "body")) == TOKENS
+    with pytest.raises(BadInput, match=r"no column 'text' in the table; it has: \['body', 'n'\]"):
+        Corpus.from_frame(frame, "text")
+    with pytest.raises(BadInput, match="document 0 is neither"):
+        list(Corpus.from_frame(frame, "n"))
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA])
+def test_a_missing_text_is_named_by_row(missing: Any) -> None:
+    frame = pd.DataFrame({"body": ["a", missing, missing]}, index=["x", "y", "z"])
+    with pytest.raises(BadInput, match=r"row 1 \('y'\) has no text in column 'body'"):
+        Corpus.from_frame(frame, "body")
+
+
+def test_two_columns_of_one_name_are_refused() -> None:
+    with pytest.raises(BadInput):
+        Corpus.from_frame(pd.DataFrame([["a", "b"]], columns=["body", "body"]), "body")
+
+
+# -- parts of it -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 99])
+@pytest.mark.parametrize("source", [in_one_file, in_strings, in_a_generator_function], ids=lambda s: s.__name__)
+def test_head_counts_documents_before_empty_ones_are_left_out(
+    n: int, source: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    documents = [text for text in (source(tmp_path) if source is in_strings else TEXT.splitlines())][:n]  # noqa: C416
+    head = Corpus(source(tmp_path)).head(n)
+    for _ in range(2):
+        assert list(head) == [text.split() for text in documents if text.split()]
+
+
+def test_a_sample_is_the_same_at_every_pass_and_about_the_share() -> None:
+    corpus = Corpus([f"w{number}" for number in range(20_000)])
+    for share in (0.01, 0.3, 0.9):
+        sample = corpus.sample(share)
+        found = list(sample)
+        assert found == list(sample) == list(corpus.sample(share, random_state=0))
+        assert abs(len(found) - 20_000 * share) < 5 * (20_000 * share * (1 - share)) ** 0.5
+        assert found != list(corpus.sample(share, random_state=1))
+        assert found == sorted(found, key=lambda document: int(document[0][1:]))
+    assert list(corpus.sample(0)) == []
+    assert list(corpus.sample(1)) == list(corpus)
+
+
+def test_parts_of_parts_are_taken_in_order() -> None:
+    corpus = Corpus([f"w{number}" for number in range(1000)])
+    sample = list(corpus.sample(0.2, random_state=3))
+    assert list(corpus.sample(0.2, random_state=3).head(10)) == sample[:10]
+    few = list(corpus.head(100).sample(0.5))
+    assert 0 < len(few) < 100
+    assert all(int(document[0][1:]) < 100 for document in few)
+    assert len(list(corpus.sample(0.5).sample(0.5, random_state=1))) in range(180, 320)
+    assert list(corpus)[:1] == [["w0"]]  # it stays whole itself
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan"), 2])
+def test_a_share_lies_between_0_and_1(share: float) -> None:
+    with pytest.raises(BadInput, match="share from 0 to 1"):
+        Corpus(["a"]).sample(share)
+
+
+def test_head_takes_no_negative_number() -> None:
+    with pytest.raises(BadInput, match="0 or more"):
+        Corpus(["a"]).head(-1)
+
+
+@pytest.mark.parametrize(
+    "pick",
+    [
+        lambda corpus: corpus.head(np.int64(1)),
+        lambda corpus: corpus.sample(np.float32(1)),
+        lambda corpus: corpus.sample(1, random_state=np.int64(0)),
+    ],
+    ids=["head", "sample", "random_state"],
+)
+def test_numbers_may_be_numpys(pick: Callable[[Corpus], Corpus], tmp_path: Path) -> None:
+    assert list(pick(Corpus(["a"])).encode(tmp_path / "e")) == [["a"]]
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------
@@ -372,3 +743,19 @@ def test_describe_names_a_file_that_is_gone(tmp_path: Path) -> None:
 def test_repr_names_files_without_their_folder(tmp_path: Path) -> None:
     assert repr(Corpus(in_two_files(tmp_path))) == "Corpus(a.txt, b.txt)"
     assert repr(Corpus(["a"])) == "Corpus(documents)"
+
+
+def test_describe_names_only_what_is_not_as_usual(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", "a")
+    usual = Corpus(path, tokenize="whitespace", unit="line", field="text", lowercase=False, numbers="keep")
+    assert usual.describe().keys() == {"files"}
+    made = Corpus(path, tokenize="words", unit="file", field=None, lowercase=True, fold_accents=True, numbers="mask")
+    about = made.head(5).sample(0.5, random_state=3).describe()
+    del about["files"]
+    assert about == {
+        "tokenize": "Words", "unit": "file", "field": None, "lowercase": True, "fold_accents": True, "numbers": "mask",
+        "picked": [{"verb": "head", "amount": 5}, {"verb": "sample", "amount": 0.5, "random_state": 3}],
+    }  # fmt: skip
+    assert Corpus(["a"], tokenize=str.split).describe() == {"documents": "in memory or made by a function"}
+    assert Corpus(["a"], tokenize=lambda text: [text]).describe()["tokenize"] == "a function of the user's"
+    assert Corpus(["a"], tokenize="characters").describe()["n"] == 3

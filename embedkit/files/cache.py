@@ -50,9 +50,11 @@ def locked(path: Path) -> Iterator[None]:
         What is made or fetched by one process at a time.
     """
     lock = path.with_name(path.name + ".lock")
-    try:
-        with lock.open("ab") as stream:
+    with contextlib.ExitStack() as stack:
+        try:
+            stream = stack.enter_context(lock.open("ab"))
             fcntl.flock(stream, fcntl.LOCK_EX)
-            yield  # closing the file lets go of the lock
-    except OSError as error:
-        raise BadFile(lock, f"cannot be locked: {error.strerror or error}") from error
+        except OSError as error:
+            reason = f"cannot be locked: {error.strerror or error}; EMBEDKIT_CACHE names another folder for the cache"
+            raise BadFile(lock, reason) from error
+        yield  # closing the file lets go of the lock

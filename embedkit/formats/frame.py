@@ -120,7 +120,11 @@ def write_csv(embedding: Embedding, path: str | os.PathLike[str] | BinaryIO) -> 
     ------
     BadFile
         The file cannot be written.
+    BadInput
+        A column is called as a dimension is, or ``label``.
     """
+    if "label" in embedding.columns:
+        raise BadInput("column 'label' has the name of the labels, and a table has each name once: rename it")
     frame = to_frame(embedding)
     with replacing(path) if isinstance(path, str | os.PathLike) else contextlib.nullcontext(path) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8", newline="")

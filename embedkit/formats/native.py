@@ -30,7 +30,8 @@ from embedkit.files.store import Tensors, read_tensors, write_tensors
 from embedkit.labels import Labels
 
 # What a file may hold, and where the function `from_tensors` is that makes it of one.
-_HOMES = {"Embedding": __name__, "EncodedCorpus": "embedkit.text.encoded"}
+_HOMES = {"Embedding": __name__, "EncodedCorpus": "embedkit.text.encoded", "Word2Vec": "embedkit.words.model_file",
+          "GloVe": "embedkit.words.glove"}  # fmt: skip
 
 
 def save(embedding: Embedding, path: str | os.PathLike[str]) -> None:
