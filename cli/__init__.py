@@ -26,6 +26,7 @@ COMMANDS = {
     "corpus": "Look at a text, encode it, find its phrases.",
     "train": "Train vectors on text.",
     "evaluate": "Measure how good vectors are.",
+    "diff": "Show which words moved between two files of vectors.",
     "project": "Project vectors to a map and write it as CSV.",
     "corpora": "Show the shelf: corpora, vectors, images and questions by name.",
     "fetch": "Get a data set of the shelf: text8, mnist, glove-6b, ...",

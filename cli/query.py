@@ -26,6 +26,9 @@ Line: TypeAlias = tuple[int, Question]
 _BATCH = 4096  # lines answered together
 
 k_option = click.option("-k", default=10, type=click.IntRange(min=1), help="How many answers to each question.")
+restrict_option = click.option(
+    "--restrict", default=None, type=click.IntRange(min=1), help="Answers among the first so many rows only."
+)
 inputs_option = click.option("--with-inputs", is_flag=True, help="Let the words that were asked with be answers too.")
 input_option = click.option(
     "-i", "--input", "batch", type=click.Path(path_type=Path), help="File of questions, one a line; - reads from stdin."
@@ -37,13 +40,24 @@ input_option = click.option(
 @input_option
 @k_option
 @click.option("--method", type=click.Choice(METHODS), default="3cosadd", help="How to score.")
+@restrict_option
 @inputs_option
 @ignore_case_option
 @vectors_option
 @device_option
 @format_option
-def analogy(words: tuple[str, ...], batch: Path | None, k: int, method: Literal["3cosadd", "3cosmul"],
-            with_inputs: bool, ignore_case: bool, vectors: Path | None, device: Any, style: str) -> int:  # fmt: skip
+def analogy(
+    words: tuple[str, ...],
+    batch: Path | None,
+    k: int,
+    method: Literal["3cosadd", "3cosmul"],
+    restrict: int | None,
+    with_inputs: bool,
+    ignore_case: bool,
+    vectors: Path | None,
+    device: Any,
+    style: str,
+) -> int:
     """Answer A - B + C, as in: embedkit analogy king man woman.
 
     Questions can also come from a file (-i FILE) or from standard input (embedkit analogy -), three words a line,
@@ -53,7 +67,13 @@ def analogy(words: tuple[str, ...], batch: Path | None, k: int, method: Literal[
 
     def ask(search: Search, asked: Sequence[Question]) -> Neighbours:
         return search.analogies(
-            asked, k, method=method, exclude_inputs=not with_inputs, missing="skip", ignore_case=ignore_case
+            asked,
+            k,
+            method=method,
+            exclude_inputs=not with_inputs,
+            missing="skip",
+            ignore_case=ignore_case,
+            restrict=restrict,
         )
 
     lines = _questions(words, batch, 3)
@@ -69,13 +89,23 @@ def _three(words: Question) -> None:
 @click.argument("words", nargs=-1, metavar="WORD...")
 @input_option
 @k_option
+@restrict_option
 @inputs_option
 @ignore_case_option
 @vectors_option
 @device_option
 @format_option
-def similar(words: tuple[str, ...], batch: Path | None, k: int, with_inputs: bool, ignore_case: bool,
-            vectors: Path | None, device: Any, style: str) -> int:  # fmt: skip
+def similar(
+    words: tuple[str, ...],
+    batch: Path | None,
+    k: int,
+    restrict: int | None,
+    with_inputs: bool,
+    ignore_case: bool,
+    vectors: Path | None,
+    device: Any,
+    style: str,
+) -> int:
     """Show the nearest neighbours of each WORD by cosine, as in: embedkit similar king queen.
 
     Words can also come from a file (-i FILE) or from standard input (embedkit similar -), one a line. Unknown words are
@@ -84,7 +114,9 @@ def similar(words: tuple[str, ...], batch: Path | None, k: int, with_inputs: boo
 
     def ask(search: Search, asked: Sequence[Question]) -> Neighbours:
         flat = [word for question in asked for word in question]
-        return search.similar(flat, k, exclude_inputs=not with_inputs, missing="skip", ignore_case=ignore_case)
+        return search.similar(
+            flat, k, exclude_inputs=not with_inputs, missing="skip", ignore_case=ignore_case, restrict=restrict
+        )
 
     lines = _questions(words, batch, 1)
     single = batch is None and len(words) == 1 and words != ("-",)
@@ -95,14 +127,25 @@ def similar(words: tuple[str, ...], batch: Path | None, k: int, with_inputs: boo
 @click.argument("expressions", nargs=-1, metavar="EXPRESSION...")
 @input_option
 @k_option
+@restrict_option
 @inputs_option
 @click.option("--raw", is_flag=True, help="Compute with the vectors as they are, not at length 1.")
 @ignore_case_option
 @vectors_option
 @device_option
 @format_option
-def expr(expressions: tuple[str, ...], batch: Path | None, k: int, with_inputs: bool, raw: bool, ignore_case: bool,
-         vectors: Path | None, device: Any, style: str) -> int:  # fmt: skip
+def expr(
+    expressions: tuple[str, ...],
+    batch: Path | None,
+    k: int,
+    restrict: int | None,
+    with_inputs: bool,
+    raw: bool,
+    ignore_case: bool,
+    vectors: Path | None,
+    device: Any,
+    style: str,
+) -> int:
     """Show what is nearest to what each EXPRESSION comes to, as in: embedkit expr "king - man + woman".
 
     Words are added and subtracted, with factors (0.5*france), in brackets, and by the functions mean(x, y, ...),
@@ -115,7 +158,13 @@ def expr(expressions: tuple[str, ...], batch: Path | None, k: int, with_inputs: 
     def ask(search: Search, asked: Sequence[Question]) -> Neighbours:
         flat = [text for question in asked for text in question]
         return search.solve(
-            flat, k, unit=not raw, exclude_inputs=not with_inputs, missing="skip", ignore_case=ignore_case
+            flat,
+            k,
+            unit=not raw,
+            exclude_inputs=not with_inputs,
+            missing="skip",
+            ignore_case=ignore_case,
+            restrict=restrict,
         )
 
     def check(words: Question) -> None:

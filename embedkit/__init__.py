@@ -18,18 +18,22 @@ if TYPE_CHECKING:
     from embedkit.formats import load, read, write
     from embedkit.manifold import PCA
     from embedkit.search import Search
-    from embedkit.text import Corpus
+    from embedkit.text import Corpus, EncodedCorpus, Vocabulary
     from embedkit.words import Word2Vec
+    from embedkit.words.documents import DocumentVectors
 
 __version__ = "0.1.0"
 
 # Public name -> the module it lives in. They are imported when first used, so that `import embedkit` costs nothing.
 _HOME = {
     "Corpus": "embedkit.text",
+    "DocumentVectors": "embedkit.words.documents",
     "Embedder": "embedkit.embedder",
     "Embedding": "embedkit.embedding",
+    "EncodedCorpus": "embedkit.text",
     "PCA": "embedkit.manifold",
     "Search": "embedkit.search",
+    "Vocabulary": "embedkit.text",
     "Word2Vec": "embedkit.words",
     "load": "embedkit.formats",
     "read": "embedkit.formats",
@@ -42,9 +46,12 @@ _ROOMS = {"images"}
 __all__ = [
     "PCA",
     "Corpus",
+    "DocumentVectors",
     "Embedder",
     "Embedding",
+    "EncodedCorpus",
     "Search",
+    "Vocabulary",
     "Word2Vec",
     "__version__",
     "images",

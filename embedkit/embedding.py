@@ -112,6 +112,10 @@ class Embedding:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._set(**state)
 
+    def __deepcopy__(self, _memo: object) -> Embedding:
+        """Itself: nothing can change it, and copying it for each of many settings would fill the memory."""
+        return self
+
     @classmethod
     def from_stored(
         cls,

@@ -95,7 +95,7 @@ def test_bad_utf8_is_named_by_line(tmp_path: Path) -> None:
     assert caught.value.place == "line 3"
 
 
-@pytest.mark.parametrize(("name", "reason"), [("missing.txt", "No such file"), (".", "Is a directory")])
+@pytest.mark.parametrize(("name", "reason"), [("missing.txt", "No such file"), (".", "holds no questions")])
 def test_a_file_that_cannot_be_read_is_named(name: str, reason: str, tmp_path: Path) -> None:
     with pytest.raises(BadFile, match=reason):
         read_questions(tmp_path / name)
@@ -394,8 +394,12 @@ def test_to_frame_has_a_row_a_section_and_the_total(royals: Embedding) -> None:
     frame = evaluate_analogies(royals, questions).to_frame()
     columns = ["section", "questions", "covered", "correct", "correct_with_inputs"]
     expected = pd.DataFrame(
-        [("s", 2, 1, 1, 1, 1.0, 1.0), ("t", 1, 1, 0, 0, 0.0, 0.0), ("total", 3, 2, 1, 1, 0.5, 0.5)],
-        columns=[*columns, "accuracy", "accuracy_with_inputs"],
+        [
+            ("s", 2, 1, 1, 1, 1.0, 1.0, 0.5),
+            ("t", 1, 1, 0, 0, 0.0, 0.0, 0.0),
+            ("total", 3, 2, 1, 1, 0.5, 0.5, 1 / 3),
+        ],
+        columns=[*columns, "accuracy", "accuracy_with_inputs", "accuracy_of_all"],
     )
     pd.testing.assert_frame_equal(frame, expected)
 

@@ -172,7 +172,7 @@ def test_similarity_of_pairs(some: Embedding) -> None:
     with pytest.raises(BadInput, match="pair 0 has 3 words, expected two"):
         search.similarity([("w1", "w2", "w3")])
     with pytest.raises(BadInput, match="missing"):
-        search.similarity([], missing="skip")  # type: ignore[arg-type]
+        search.similarity([], missing="drop")  # type: ignore[arg-type]
 
 
 def test_the_odd_one_out_has_the_lowest_cosine_with_the_mean() -> None:

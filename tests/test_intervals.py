@@ -23,12 +23,18 @@ from embedkit.errors import BadInput
 from embedkit.evaluation import (
     Interval,
     Question,
+    Relation,
+    RelationalReport,
+    WordPair,
     analogy_interval,
     correlation_interval,
     evaluate_analogies,
     intervals,
+    mean_interval,
     read_questions,
+    resampling,
 )
+from embedkit.evaluation.relational import RelationFigures
 
 Asked = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
@@ -89,7 +95,7 @@ def test_replicates_are_those_of_a_resampled_list_of_questions(rng: np.random.Ge
 def test_sums_are_those_of_loops_for_any_counts(rng: np.random.Generator) -> None:
     _, pairs, verdicts = random_questions(rng)
     counts = rng.integers(0, 4, (7, 40)).astype(np.float64)
-    right, asked = intervals._sums(counts, pairs, verdicts > 0)
+    right, asked = resampling._sums(counts, pairs, verdicts > 0)
     for w, r, c in zip(counts, right, asked, strict=True):
         weights = [w[p] * w[q] for p, q in pairs]
         assert c == sum(weights)
@@ -100,7 +106,7 @@ def test_batches_of_replicates_change_nothing(rng: np.random.Generator, monkeypa
     asked = random_questions(rng)
     x, y = rng.normal(size=(2, 50))
     whole = analogy_interval(*asked, replicates=101), correlation_interval(x, y, replicates=101)
-    monkeypatch.setattr(intervals, "_AT_ONCE", 100)
+    monkeypatch.setattr(resampling, "_AT_ONCE", 100)
     assert (analogy_interval(*asked, replicates=101), correlation_interval(x, y, replicates=101)) == whole
 
 
@@ -195,6 +201,40 @@ def test_correlation_intervals_cover_the_truth_as_often_as_they_say() -> None:
     assert ((hits >= 0.92 * simulations) & (hits <= 0.98 * simulations)).all()
 
 
+@pytest.mark.parametrize(("groups", "size"), [(8, 8), (4, 30), (40, 3)])
+def test_intervals_of_means_cover_the_truth_as_often_as_they_say(groups: int, size: int) -> None:
+    """Groups of fixed difficulty, whose members are right by chance: what outliers and categories are."""
+    rng = np.random.default_rng(23)
+    share = rng.uniform(0.2, 0.9, groups)
+    names, truth, simulations = np.repeat(np.arange(groups), size), share.mean(), 500
+    hits = np.zeros(2)
+    for seed in range(simulations):
+        right = rng.random(groups * size) < np.repeat(share, size)
+        found = mean_interval(names, right, replicates=400, random_state=seed)
+        hits += [interval.low <= truth <= interval.high for interval in found]
+    assert ((hits >= 0.92 * simulations) & (hits <= 0.98 * simulations)).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("relations", "pairs"), [(5, 30), (20, 40), (69, 40)])
+def test_intervals_of_a_mean_of_correlations_cover_the_truth(relations: int, pairs: int) -> None:
+    """Scores and gold of relations are bivariate normal, so Spearman's of the population is known."""
+    rng = np.random.default_rng(24)
+    rho = rng.uniform(0.1, 0.7, relations)
+    truth, simulations = float((6 / math.pi * np.arcsin(rho / 2)).mean()), 400
+    hits = 0
+    for seed in range(simulations):
+        x, noise = rng.normal(size=(2, relations, pairs))
+        y = rho[:, None] * x + np.sqrt(1 - rho[:, None] ** 2) * noise
+        asked = tuple(Relation("", (), tuple(WordPair("", "", float(v)) for v in row)) for row in x)
+        spearmans = [stats.spearmanr(a, b).statistic for a, b in zip(x, y, strict=True)]
+        figures = tuple(RelationFigures("", pairs, pairs, float(r), float(r), math.nan) for r in spearmans)
+        report = RelationalReport(asked, figures, tuple(y), True, 0)
+        low, high = report.intervals(400, random_state=seed)
+        hits += low <= truth <= high
+    assert 0.92 <= hits / simulations <= 0.98
+
+
 # -- correlations ------------------------------------------------------------------------------------------------------
 
 
@@ -204,7 +244,7 @@ def test_correlations_of_replicates_are_scipy_s_of_the_drawn_pairs(rng: np.rando
     drawn = np.random.default_rng(3).integers(0, n, (replicates, n))
     expected = np.array([[stats.spearmanr(x[i], y[i]).statistic, stats.pearsonr(x[i], y[i]).statistic] for i in drawn])
     counts = np.array([np.bincount(i, minlength=n) for i in drawn], dtype=np.float64)
-    np.testing.assert_allclose(intervals._correlations(counts, x, y).T, expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(resampling._correlations(counts, x, y).T, expected, rtol=0, atol=1e-12)
     found = correlation_interval(x, y, replicates=replicates, random_state=3)
     np.testing.assert_allclose(found, np.quantile(expected, [0.025, 0.975], axis=0).T, rtol=0, atol=1e-12)
 
@@ -281,7 +321,39 @@ def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> N
         correlation_interval([], [], **settings)
 
 
+@given(st.lists(st.tuples(st.integers(0, 3), st.floats(-5, 5)), min_size=3, max_size=40))
+def test_laws_of_intervals_of_means(items: list[tuple[int, float]]) -> None:
+    groups, values = np.array([g for g, _ in items]), np.array([v for _, v in items])
+    found = mean_interval(groups, values, replicates=50)
+    slack = 1e-9
+    for interval in found:
+        assert values.min() - slack <= interval.low <= interval.high <= values.max() + slack
+    moved = mean_interval(groups * 7 - 3, 2 * values + 1, replicates=50)
+    np.testing.assert_allclose(moved, 2 * np.array(found) + 1, rtol=0, atol=1e-9)
+    # Groups of one cannot vary.
+    alone = mean_interval(np.arange(len(values)), values, replicates=5)
+    np.testing.assert_allclose(alone, np.full((2, 2), values.mean()), rtol=0, atol=1e-9)
+
+
+def test_means_of_replicates_are_those_of_drawn_values(rng: np.random.Generator) -> None:
+    sizes = (4, 1, 7)
+    groups, values = np.repeat([5, 6, 9], sizes), rng.normal(size=12)
+    generator = np.random.default_rng(3)
+    parts = []
+    for group, size in zip((5, 6, 9), sizes, strict=True):
+        drawn = generator.integers(0, size, (20, max(size - 1, 1)))
+        parts.append(values[groups == group][drawn].mean(axis=1))
+    expected = (np.array(sizes) / 12) @ parts, np.mean(parts, axis=0)
+    for interval, means in zip(mean_interval(groups, values, replicates=20, random_state=3), expected, strict=True):
+        np.testing.assert_allclose(interval, np.quantile(means, [0.025, 0.975]), rtol=1e-12)
+
+
 def test_what_does_not_go_together_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"shapes \(1,\) and \(2,\)"):
+        mean_interval([0], [1, 1])
+    with pytest.raises(BadInput, match="finite"):
+        mean_interval([0, 0, 0], [1, 1, math.nan])
+    assert not mean_interval([0, 0], [1, 0]).macro.known
     with pytest.raises(BadInput, match=r"shapes \(1,\), \(2, 2\) and \(2,\)"):
         analogy_interval([0], [(0, 1), (1, 0)], [1, 1])
     with pytest.raises(BadInput, match=r"of shapes \(2,\) and \(3,\)"):

@@ -827,7 +827,7 @@ def test_an_unknown_method_is_refused(royals: Embedding) -> None:
 
 
 def test_an_unknown_way_with_missing_words_is_refused(royals: Embedding) -> None:
-    with pytest.raises(BadInput, match="missing is 'error' or 'skip', not 'ignore'"):
+    with pytest.raises(BadInput, match="missing is one of error, skip, nan, not 'ignore'"):
         Search(royals).similar(["king"], missing="ignore")  # type: ignore[arg-type]
 
 

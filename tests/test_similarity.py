@@ -148,6 +148,21 @@ def test_correlations_are_those_of_gensim(ignore_case: bool, seed: int) -> None:
     assert 50 < report.covered < 340
 
 
+@pytest.mark.parametrize("restrict", [None, 150])
+def test_the_cut_and_unknown_pairs_at_zero_are_those_of_gensim(restrict: int | None) -> None:
+    embedding = some_words(np.random.default_rng(5))
+    report = evaluate_similarity(embedding, read_pairs(WORDSIM), restrict=restrict)
+    keyed = embedding.to_gensim()
+    pearson, spearman, _ = keyed.evaluate_word_pairs(str(WORDSIM), restrict_vocab=restrict)
+    assert (report.pearson, report.spearman) == pytest.approx((pearson[0], spearman[0]), abs=1e-6)
+    _, spearman, unknown = keyed.evaluate_word_pairs(str(WORDSIM), restrict_vocab=restrict, dummy4unknown=True)
+    assert report.spearman_of_all == pytest.approx(spearman[0], abs=1e-6)
+    assert 100 * (1 - report.covered / len(report.pairs)) == pytest.approx(unknown)
+    assert report.vocabulary == (restrict or len(embedding))
+    with pytest.raises(BadInput, match="restrict must be 1 or more, or None, not 0"):
+        evaluate_similarity(embedding, [], restrict=0)
+
+
 def test_capitals_matter_in_these_tests() -> None:
     embedding = some_words(np.random.default_rng(0))
     ignored, cased = (evaluate_similarity(embedding, read_pairs(WORDSIM), ignore_case=case) for case in (True, False))

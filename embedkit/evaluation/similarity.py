@@ -13,19 +13,17 @@ import numpy as np
 
 from embedkit.embedding import Embedding
 from embedkit.errors import BadFile, BadInput
+from embedkit.evaluation import lookup
 from embedkit.evaluation.intervals import (
     FEWEST,
-    LEVEL,
-    REPLICATES,
     CorrelationIntervals,
     Interval,
-    RandomState,
     correlation_interval,
-    scaled,
     with_interval,
 )
+from embedkit.evaluation.resampling import LEVEL, REPLICATES, RandomState, scaled
 from embedkit.files.lines import numbered_lines
-from embedkit.kernels.exact import Doubles, Integers, cosine_scores
+from embedkit.kernels.exact import Doubles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +69,12 @@ class SimilarityReport:
     def covered(self) -> int:
         """How many pairs have both their words known."""
         return int(np.isfinite(self.cosines).sum())
+
+    @property
+    def spearman_of_all(self) -> float:
+        """Spearman's correlation over all pairs, those not covered having a cosine of 0, as gensim can count them."""
+        scores = np.array([pair.score for pair in self.pairs], dtype=np.float64)
+        return correlations(scores, np.nan_to_num(self.cosines))[0]
 
     def intervals(
         self, replicates: int = REPLICATES, level: float = LEVEL, random_state: RandomState = 0
@@ -144,7 +148,7 @@ def read_pairs(path: str | os.PathLike[str]) -> list[WordPair]:
             shown = line[:_SHOWN].replace("\t", " ")
             what = f"expected word, word, score, separated by tabs or spaces, found '{shown}'"
             raise BadFile(path, what, f"line {number}")
-        score = _number(fields[2])
+        score = as_number(fields[2])
         if may_be_header and score is None and fields[2][0].isalpha():
             may_be_header = False
             continue
@@ -159,7 +163,12 @@ def read_pairs(path: str | os.PathLike[str]) -> list[WordPair]:
 
 
 def evaluate_similarity(
-    embedding: Embedding, pairs: Sequence[tuple[str, str, float]], *, ignore_case: bool = True, name: str = ""
+    embedding: Embedding,
+    pairs: Sequence[tuple[str, str, float]],
+    *,
+    restrict: int | None = None,
+    ignore_case: bool = True,
+    name: str = "",
 ) -> SimilarityReport:
     """Correlate the cosines of word pairs with the scores that people gave them.
 
@@ -173,6 +182,8 @@ def evaluate_similarity(
         Vectors to measure.
     pairs
         As `read_pairs` gives them: (word, word, score).
+    restrict
+        Count as known only the first so many rows; `None` for all.
     ignore_case
         Ignore capitals as gensim's ``evaluate_word_pairs`` does: the first of several rows that differ in them counts.
         Otherwise words are taken exactly as written.
@@ -188,17 +199,18 @@ def evaluate_similarity(
     Raises
     ------
     BadInput
-        A pair is not two words and a finite number.
+        A pair is not two words and a finite number, or `restrict` is less than one.
     """
+    vocabulary = lookup.head(embedding, restrict)
     checked = [_checked(number, pair) for number, pair in enumerate(pairs)]
     words = [word for pair in checked for word in pair[:2]]
-    rows = _rows(embedding, words, ignore_case).reshape(-1, 2)
+    rows = lookup.find(vocabulary, words, ignore_case).reshape(-1, 2)
     covered = (rows >= 0).all(axis=1)
     cosines = np.full(len(checked), np.nan)
-    cosines[covered] = _cosines(embedding, rows[covered])
+    cosines[covered] = lookup.cosines(vocabulary, rows[covered])
     scores = np.array([pair.score for pair in checked], dtype=np.float64)
-    spearman, pearson = _correlations(scores[covered], cosines[covered])
-    return SimilarityReport(name, tuple(checked), cosines, spearman, pearson, ignore_case, len(embedding))
+    spearman, pearson = correlations(scores[covered], cosines[covered])
+    return SimilarityReport(name, tuple(checked), cosines, spearman, pearson, ignore_case, len(vocabulary))
 
 
 def _checked(number: int, pair: tuple[str, str, float]) -> WordPair:
@@ -213,7 +225,8 @@ def _checked(number: int, pair: tuple[str, str, float]) -> WordPair:
     return WordPair(pair[0], pair[1], score)
 
 
-def _number(text: str) -> float | None:
+def as_number(text: str) -> float | None:
+    """The number that `text` spells, if it does."""
     # float() would take 1_0.5 for 10.5, which no table means.
     if "_" in text:
         return None
@@ -223,29 +236,7 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _rows(embedding: Embedding, words: Sequence[str], ignore_case: bool) -> Integers:
-    """The row of each word, -1 where there is none."""
-    if not ignore_case:
-        return embedding.rows(words, missing="mark")
-    first: dict[str, int] = {}
-    for row, label in enumerate(embedding):
-        first.setdefault(label.upper(), row)
-    return np.array([first.get(word.upper(), -1) for word in words], dtype=np.int64)
-
-
-def _cosines(embedding: Embedding, rows: Integers) -> Doubles:
-    """Cosine of the two rows of each pair (m, 2), in float64."""
-    # Of the rows that are asked for only: an Embedding of millions need not be normalised for some hundred words.
-    needed, place = np.unique(rows, return_inverse=True)
-    part = embedding.take(needed)
-    units, place = part.unit.vectors, place.reshape(-1, 2)
-    alive = (part.norms[place] > 0).all(axis=1)
-    cosines = np.zeros(len(rows))
-    cosines[alive] = cosine_scores(units, units, place[alive, 0], place[alive, 1])
-    return cosines
-
-
-def _correlations(scores: Doubles, cosines: Doubles) -> tuple[float, float]:
+def correlations(scores: Doubles, cosines: Doubles) -> tuple[float, float]:
     """Spearman's and Pearson's correlation; NaN where they mean nothing, which scipy would warn of."""
     x, y = scaled(scores), scaled(cosines)
     if len(x) < FEWEST or not np.ptp(x) or not np.ptp(y):

@@ -17,11 +17,14 @@ _SHOWN = 50  # lines in a notebook
 
 
 class Neighbour(NamedTuple):
-    """One answer: to which `query`, at which `rank` (from 1), which `label`, with which `score`."""
+    """One answer: to which `query`, at which `rank` (from 1), which `label`, with which `score`.
+
+    Where a query without answers keeps its place, it has rank 1, no label and NaN as score.
+    """
 
     query: str
     rank: int
-    label: str
+    label: str | None
     score: float
 
 
@@ -40,10 +43,12 @@ class Neighbours:
     labels
         The labels that `rows` point into.
     unknown
-        Labels that were asked with and do not exist (with ``missing="skip"``); their queries have no answers.
+        Labels that were asked with and do not exist (unless ``missing="error"``); their queries have no answers.
     device
         What computed the candidates: ``"numpy"``, ``"numba"`` (analogies that share words), or torch on ``"cpu"``,
         ``"cuda"``, ``"mps"``.
+    keep_empty
+        Whether a query without answers keeps its place in the table (with ``missing="nan"``), or is left out of it.
     """
 
     queries: Sequence[str]
@@ -52,15 +57,19 @@ class Neighbours:
     labels: Labels
     unknown: tuple[str, ...] = ()
     device: str = "numpy"
+    keep_empty: bool = False
 
     def __iter__(self) -> Iterator[Neighbour]:
         for query, rows, scores in zip(self.queries, self.rows.tolist(), self.scores.tolist(), strict=True):
             for rank, (row, score) in enumerate(zip(rows, scores, strict=True), start=1):
                 if row >= 0:
                     yield Neighbour(query, rank, self.labels[row], score)
+                elif rank == 1 and self.keep_empty:
+                    yield Neighbour(query, rank, None, score)
 
     def __len__(self) -> int:
-        return int((self.rows >= 0).sum())
+        answers = int((self.rows >= 0).sum())
+        return answers + int((self.rows[:, 0] < 0).sum()) if self.keep_empty else answers
 
     @property
     def best(self) -> list[str | None]:
@@ -68,7 +77,7 @@ class Neighbours:
         return [self.labels[row] if row >= 0 else None for row in self.rows[:, 0].tolist()]
 
     def to_frame(self) -> pd.DataFrame:
-        """A DataFrame with the columns query, rank, label, score."""
+        """A DataFrame with the columns query, rank, label, score; a line an answer."""
         import pandas as pd
 
         return pd.DataFrame(list(self), columns=Neighbour._fields)
@@ -81,8 +90,9 @@ class Neighbours:
         from itertools import islice
 
         body = "".join(
-            f"<tr><td>{escape(printable(query))}</td><td>{rank}</td><th>{escape(printable(label))}</th>"
-            f"<td>{score:.4f}</td></tr>"
+            f"<tr><td>{escape(printable(query))}</td><td>{rank}</td>"
+            f"<th>{'' if label is None else escape(printable(label))}</th>"
+            f"<td>{'' if label is None else f'{score:.4f}'}</td></tr>"
             for query, rank, label, score in islice(self, _SHOWN)
         )
         more = f"<caption>first {_SHOWN} of {len(self):,} answers</caption>" if len(self) > _SHOWN else ""

@@ -12,11 +12,12 @@ from embedkit.embedding import Embedding
 from embedkit.errors import BadInput
 from embedkit.kernels import exact
 from embedkit.kernels.exact import Doubles, Integers, TopK
-from embedkit.search import expression
+from embedkit.search import expression, restricted
 from embedkit.search.engine import Device, Engine, Method, unit_queries
 from embedkit.search.neighbours import Neighbours
 
-Missing: TypeAlias = Literal["error", "skip"]
+Missing: TypeAlias = Literal["error", "skip", "nan"]
+MISSING: tuple[Missing, ...] = ("error", "skip", "nan")
 
 _SIZES = {2: "two", 3: "three: a b c for a - b + c"}
 
@@ -27,6 +28,14 @@ class Search:
     Scores are cosines between float32 unit rows, computed in float64; answers are exact, and the same to the last digit
     alone or in a batch and on every device (see `embedkit.kernels.exact`). They come by score descending, then row
     ascending. Rows of zeros are never an answer, and a query of zeros has none.
+
+    What the queries have in common:
+
+    - ``restrict=n``: only the first n rows (the most frequent words) may be answers; what is asked with may be any row.
+    - ``missing=``: what becomes of a query with unknown labels. ``"error"`` raises `UnknownWord`, which names them all
+      with near spellings; ``"skip"`` leaves that query out of the table or array of results; ``"nan"`` keeps its place,
+      with no label and NaN for a number. A table of neighbours names the unknown labels in both.
+    - ``ignore_case=True``: a label in other capitals is taken where the exact one is unknown.
 
     Parameters
     ----------
@@ -56,6 +65,7 @@ class Search:
     def __init__(self, embedding: Embedding, *, device: Device = "auto") -> None:
         self.embedding = embedding
         self._engine = Engine(embedding, device)
+        self._first: Engine | None = None
 
     def similar(
         self,
@@ -63,6 +73,7 @@ class Search:
         k: int = 10,
         *,
         exclude_inputs: bool = True,
+        restrict: int | None = None,
         missing: Missing = "error",
         ignore_case: bool = False,
     ) -> Neighbours:
@@ -76,11 +87,8 @@ class Search:
             How many answers each.
         exclude_inputs
             Whether the label itself is no answer.
-        missing
-            Unknown labels raise (``"error"``), or are named in the result's ``unknown`` and have no answers
-            (``"skip"``).
-        ignore_case
-            Take a label written in other capitals where the exact one is unknown.
+        restrict, missing, ignore_case
+            See the class.
 
         Raises
         ------
@@ -92,10 +100,11 @@ class Search:
         known = rows >= 0
         queries = np.zeros((len(rows), self.embedding.width))
         queries[known] = self._engine.units[rows[known]]
-        skip = rows[:, None] if exclude_inputs else np.empty((len(rows), 0), dtype=np.int64)
-        return self._neighbours(list(wanted), *self._engine.nearest(queries, k, skip), unknown)
+        engine = self._within(restrict)
+        skip = _barred(rows[:, None], engine, exclude_inputs)
+        return self._neighbours(list(wanted), *engine.nearest(queries, k, skip), unknown, missing)
 
-    def nearest(self, vectors: npt.ArrayLike, k: int = 10) -> Neighbours:
+    def nearest(self, vectors: npt.ArrayLike, k: int = 10, *, restrict: int | None = None) -> Neighbours:
         """The `k` rows nearest to each of `vectors`, by cosine.
 
         Parameters
@@ -104,6 +113,8 @@ class Search:
             Shape (m, d), or (d,) for one; finite.
         k
             How many answers each.
+        restrict
+            See the class.
 
         Raises
         ------
@@ -121,7 +132,7 @@ class Search:
             raise BadInput(f"query {query}, column {column} is not a finite number")
         names = [f"vector {i}" for i in range(len(queries))]
         skip = np.empty((len(queries), 0), dtype=np.int64)
-        return self._neighbours(names, *self._engine.nearest(queries, k, skip), ())
+        return self._neighbours(names, *self._within(restrict).nearest(queries, k, skip), (), "error")
 
     def analogies(
         self,
@@ -130,6 +141,7 @@ class Search:
         *,
         method: Method = "3cosadd",
         exclude_inputs: bool = True,
+        restrict: int | None = None,
         missing: Missing = "error",
         ignore_case: bool = False,
     ) -> Neighbours:
@@ -147,11 +159,8 @@ class Search:
             (1 + cos a)/2 (1 + cos c)/2 / ((1 + cos b)/2 + 1e-6) (Levy & Goldberg 2014, W14-1618, eq. 4).
         exclude_inputs
             Whether a, b and c are no answers. Without this the best answer mostly is one of them.
-        missing
-            Questions with unknown labels raise (``"error"``), or have no answers and the labels are named in the
-            result's ``unknown`` (``"skip"``).
-        ignore_case
-            Take labels written in other capitals where the exact one is unknown.
+        restrict, missing, ignore_case
+            See the class.
 
         Raises
         ------
@@ -164,7 +173,12 @@ class Search:
         flat = [word for question in asked for word in question]
         rows, unknown = self._rows(flat, missing, ignore_case)
         names = [f"{a} - {b} + {c}" for a, b, c in asked]
-        return self._neighbours(names, *self._engine.analogies(rows.reshape(-1, 3), k, method, exclude_inputs), unknown)
+        engine, terms = self._within(restrict), rows.reshape(-1, 3)
+        if (terms < len(engine.units)).all():
+            found = engine.analogies(terms, k, method, exclude_inputs)
+        else:
+            found = restricted.analogies(self.embedding, engine, terms, k, method, exclude_inputs)
+        return self._neighbours(names, *found, unknown, missing)
 
     def solve(
         self,
@@ -173,6 +187,7 @@ class Search:
         *,
         unit: bool = True,
         exclude_inputs: bool = True,
+        restrict: int | None = None,
         missing: Missing = "error",
         ignore_case: bool = False,
     ) -> Neighbours:
@@ -190,8 +205,8 @@ class Search:
             vectors as they are.
         exclude_inputs
             Whether the labels of an expression are no answers to it.
-        missing, ignore_case
-            As for `analogies`.
+        restrict, missing, ignore_case
+            See the class.
 
         Raises
         ------
@@ -202,8 +217,9 @@ class Search:
         """
         texts = list(_listed(expressions))
         queries, terms, unknown = self._combined(texts, unit, missing, ignore_case)
-        skip = terms if exclude_inputs else terms[:, :0]
-        return self._neighbours(texts, *self._engine.nearest(queries, k, skip), unknown)
+        engine = self._within(restrict)
+        skip = _barred(terms, engine, exclude_inputs)
+        return self._neighbours(texts, *engine.nearest(queries, k, skip), unknown, missing)
 
     def combine(self, expressions: Iterable[str], *, unit: bool = True, ignore_case: bool = False) -> Doubles:
         """The vectors that expressions come to, shape (m, d), float64; see `solve`.
@@ -216,7 +232,7 @@ class Search:
         return self._combined(list(_listed(expressions)), unit, "error", ignore_case)[0]
 
     def similarity(
-        self, pairs: Iterable[Sequence[str]], *, missing: Literal["error", "nan"] = "error", ignore_case: bool = False
+        self, pairs: Iterable[Sequence[str]], *, missing: Missing = "error", ignore_case: bool = False
     ) -> Doubles:
         """Cosine of the two labels of each pair, shape (m,), float64; 0 where one has a vector of zeros.
 
@@ -224,10 +240,8 @@ class Search:
         ----------
         pairs
             m pairs of labels.
-        missing
-            Unknown labels raise (``"error"``) or make the pair NaN (``"nan"``).
-        ignore_case
-            Take labels written in other capitals where the exact one is unknown.
+        missing, ignore_case
+            See the class.
 
         Raises
         ------
@@ -236,28 +250,27 @@ class Search:
         BadInput
             A pair that is not two labels.
         """
-        if missing not in ("error", "nan"):
-            raise BadInput(f"missing is 'error' or 'nan', not '{missing}'")
         asked = _questions(pairs, 2, "pair")
-        flat = [label for pair in asked for label in pair]
-        rows, _ = self._rows(flat, "error" if missing == "error" else "skip", ignore_case)
+        rows, _ = self._rows([label for pair in asked for label in pair], missing, ignore_case)
         first, second = rows.reshape(-1, 2).T
         cosines = np.where((first >= 0) & (second >= 0), 0.0, np.nan)
         known = np.flatnonzero(
             ~np.isnan(cosines) & ~np.isin(first, self._engine.dead) & ~np.isin(second, self._engine.dead)
         )
         cosines[known] = exact.cosine_scores(self._engine.units, self._engine.units, first[known], second[known])
-        return cosines
+        return cosines[~np.isnan(cosines)] if missing == "skip" else cosines
 
-    def odd_one_out(self, groups: Iterable[Sequence[str]], *, ignore_case: bool = False) -> list[str]:
+    def odd_one_out(
+        self, groups: Iterable[Sequence[str]], *, missing: Missing = "error", ignore_case: bool = False
+    ) -> list[str | None]:
         """The label of each group that belongs least: of the lowest cosine with the mean of the group's unit rows.
 
         Parameters
         ----------
         groups
             Lists of two labels or more.
-        ignore_case
-            Take labels written in other capitals where the exact one is unknown.
+        missing, ignore_case
+            See the class; a group with an unknown label has `None` with ``missing="nan"``.
 
         Raises
         ------
@@ -270,12 +283,17 @@ class Search:
         for number, group in enumerate(asked):
             if len(group) < 2:
                 raise BadInput(f"group {number} has {len(group)} labels: of less than two none is odd")
-        rows, _ = self._rows([label for group in asked for label in group], "error", ignore_case)
-        odd, start = [], 0
+        rows, _ = self._rows([label for group in asked for label in group], missing, ignore_case)
+        odd: list[str | None] = []
+        start = 0
         for group in asked:
-            units = self._engine.units[rows[start : start + len(group)]].astype(np.float64)
-            odd.append(group[int(np.argmin(units @ units.mean(axis=0)))])
+            part = rows[start : start + len(group)]
             start += len(group)
+            if (part >= 0).all():
+                units = self._engine.units[part].astype(np.float64)
+                odd.append(group[int(np.argmin(units @ units.mean(axis=0)))])
+            elif missing == "nan":
+                odd.append(None)
         return odd
 
     def rank_of(
@@ -285,9 +303,11 @@ class Search:
         *,
         unit: bool = True,
         exclude_inputs: bool = True,
+        restrict: int | None = None,
+        missing: Missing = "error",
         ignore_case: bool = False,
-    ) -> Integers:
-        """The rank, from 1, that each label has among the answers to its expression; shape (m,) int64.
+    ) -> npt.NDArray[Any]:
+        """The rank, from 1, that each label has among the answers to its expression.
 
         Parameters
         ----------
@@ -295,13 +315,16 @@ class Search:
             m expressions; see `solve`.
         labels
             m labels, one to each expression.
-        unit, exclude_inputs, ignore_case
+        unit, exclude_inputs
             As for `solve`.
+        restrict, missing, ignore_case
+            See the class.
 
         Returns
         -------
-        ndarray of shape (m,), int64
-            0 where the label can be no answer: it is one of the inputs, or its vector or the query is zeros.
+        ndarray of shape (m,), int64; float64 with ``missing="nan"``
+            0 where the label can be no answer: it is one of the inputs, or not among the first `restrict` rows, or its
+            vector or the query is zeros.
 
         Raises
         ------
@@ -311,28 +334,44 @@ class Search:
         texts, targets = list(_listed(expressions)), list(_listed(labels))
         if len(texts) != len(targets):
             raise BadInput(f"{len(texts)} expressions for {len(targets)} labels: there must be one each")
-        queries, terms, _ = self._combined(texts, unit, "error", ignore_case)
-        rows, _ = self._rows(targets, "error", ignore_case)
-        skip = terms if exclude_inputs else terms[:, :0]
+        queries, terms, _ = self._combined(texts, unit, missing, ignore_case)
+        rows, _ = self._rows(targets, missing, ignore_case)
+        engine = self._within(restrict)
+        skip = _barred(terms, engine, exclude_inputs)
+        barred = (skip == rows[:, None]).any(axis=1) | np.isin(rows, engine.dead) | (rows >= len(engine.units))
+        asked = np.flatnonzero((queries != 0).any(axis=1) & ~barred & (rows >= 0))
         ranks = np.zeros(len(texts), dtype=np.int64)
-        barred = (skip == rows[:, None]).any(axis=1) | np.isin(rows, self._engine.dead)
-        asked = np.flatnonzero((queries != 0).any(axis=1) & ~barred)
         if len(asked):
             from embedkit.kernels.ranks import ranks_by_cosine
 
             ranks[asked] = ranks_by_cosine(
-                self._engine.units, unit_queries(queries[asked]), rows[asked], skip[asked], self._engine.dead
+                engine.units, unit_queries(queries[asked]), rows[asked], skip[asked], engine.dead
             )
-        return ranks
+        if missing == "error":
+            return ranks
+        known = (rows >= 0) & (terms >= 0).any(axis=1)
+        return ranks[known] if missing == "skip" else np.where(known, ranks, np.nan)
 
     # -- how it is done ------------------------------------------------------------------------------------------
 
     def _rows(self, labels: Iterable[str], missing: Missing, ignore_case: bool) -> tuple[Integers, tuple[str, ...]]:
-        if missing not in ("error", "skip"):
-            raise BadInput(f"missing is 'error' or 'skip', not '{missing}'")
+        if missing not in MISSING:
+            raise BadInput(f"missing is one of {', '.join(MISSING)}, not '{missing}'")
         rows = self.embedding.rows(labels, ignore_case=ignore_case, missing="error" if missing == "error" else "mark")
         unknown = dict.fromkeys(label for label, row in zip(labels, rows.tolist(), strict=True) if row < 0)
         return rows, tuple(unknown)
+
+    def _within(self, restrict: int | None) -> Engine:
+        """The engine of the rows that may be answers."""
+        if restrict is None:
+            return self._engine
+        if not isinstance(restrict, int | np.integer) or isinstance(restrict, bool) or restrict < 1:
+            raise BadInput(f"restrict must be a whole number of 1 or more, or None, not {restrict!r}")
+        if restrict >= len(self.embedding):
+            return self._engine
+        if self._first is None or len(self._first.units) != restrict:
+            self._first = Engine(self.embedding.head(int(restrict)), self._engine.device)
+        return self._first
 
     def _combined(
         self, texts: list[str], unit: bool, missing: Missing, ignore_case: bool
@@ -355,8 +394,15 @@ class Search:
                 queries[i] = expression.evaluate(node, dict(zip(some, vectors[part], strict=True)))
         return queries, terms, unknown
 
-    def _neighbours(self, names: list[str], found: TopK, device: str, unknown: tuple[str, ...]) -> Neighbours:
-        return Neighbours(names, found.rows, found.scores, self.embedding.labels, unknown, device)
+    def _neighbours(
+        self, names: list[str], found: TopK, device: str, unknown: tuple[str, ...], missing: Missing
+    ) -> Neighbours:
+        return Neighbours(names, found.rows, found.scores, self.embedding.labels, unknown, device, missing == "nan")
+
+
+def _barred(terms: Integers, engine: Engine, exclude_inputs: bool) -> Integers:
+    """Of the rows of the labels that were asked with, (m, s), those that are no answers though they could be; or -1."""
+    return np.where(terms < len(engine.units), terms, -1) if exclude_inputs else terms[:, :0]
 
 
 def _listed(things: Iterable[Any]) -> Iterable[Any]:
