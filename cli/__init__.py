@@ -21,7 +21,7 @@ COMMANDS = {
     "analogy": "Answer A - B + C: king - man + woman.",
     "similar": "Show the nearest neighbours of words.",
     "expr": "Compute with words: mean(paris, rome) - france.",
-    "info": "Tell what a file of vectors holds and where it comes from.",
+    "info": "Tell what a file holds and where it comes from.",
     "convert": "Turn a file of vectors into another format.",
     "corpus": "Look at a text, encode it, find its phrases.",
     "train": "Train vectors on text.",

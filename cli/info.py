@@ -15,19 +15,32 @@ from .options import open_vectors
 from .output import Printer, format_option
 
 
-@click.command(short_help="Tell what a file of vectors holds and where it comes from.")
+@click.command(short_help="Tell what a file holds and where it comes from.")
 @click.argument("file", required=False, type=click.Path(path_type=Path), envvar="EMBEDKIT_VECTORS")
 @click.option("--verify", is_flag=True, help="Read every byte and compare checksums, whatever the size.")
 @format_option
 def info(file: Path | None, verify: bool, style: str) -> None:
-    """Tell what FILE holds and where it comes from; by default $EMBEDKIT_VECTORS, else the shipped vectors."""
-    if file is not None and verify and is_native(file):  # the others are always read to the end
+    """Tell what FILE holds and where it comes from; by default $EMBEDKIT_VECTORS, else the shipped vectors.
+
+    FILE holds vectors of any format, an encoded corpus, or a trainer or its checkpoint.
+    """
+    found: Any = None
+    if file is not None and is_native(file):
         from embedkit import load
 
-        embedding = load(file, verify=True)
-    else:
-        embedding = open_vectors(file)
-    facts: list[tuple[str, Any]] = [
+        found = load(file, verify=verify or None)
+    else:  # others are always read to the end
+        found = open_vectors(file)
+    printer = Printer(["fact", "value"], style)
+    printer.print(_facts(found))
+    printer.close()
+
+
+def _facts(found: Any) -> list[tuple[str, Any]]:
+    if hasattr(found, "statistics"):  # a corpus
+        return [*found.statistics().items(), *_flat(found.provenance)]
+    embedding = getattr(found, "embedding_", getattr(found, "embedding", found))  # trainers and ensembles have one
+    return [
         ("labels", len(embedding)),
         ("dimensions", embedding.width),
         ("storage", embedding.storage),
@@ -35,9 +48,6 @@ def info(file: Path | None, verify: bool, style: str) -> None:
         ("first labels", ", ".join(embedding.labels[:8])),
         *_flat(embedding.provenance),
     ]
-    printer = Printer(["fact", "value"], style)
-    printer.print(facts)
-    printer.close()
 
 
 def _flat(record: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

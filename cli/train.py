@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from embedkit.progress import Progress
 
 from .texts import CORPUS_PARAMETERS, corpus_options, open_corpus
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_OUTPUT = ("output", "storage", "bootstrap", "checkpoint", "checkpoint_every", "resume")
 
 
 @click.group(short_help="Train vectors on text.")
@@ -21,9 +25,102 @@ def train() -> None:
     """
 
 
+def _options(*options: Callable[[Any], Any]) -> Callable[[_Function], _Function]:
+    def decorate(function: _Function) -> _Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+_output_options = _options(
+    click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write vectors to."),
+    click.option("--storage", type=click.Choice(["float32", "float16", "int8"]), default="float32",
+                 help="How to keep the values."),
+    click.option("--seed", "random_state", default=None, type=int, help="Seed; drawn and recorded if not given."),
+    click.option("--bootstrap", default=None, type=click.IntRange(min=2), metavar="N",
+                 help="Train N more times on documents drawn at random, and keep these models too, beside -o FILE."),
+)  # fmt: skip
+_checkpoint_options = _options(
+    click.option("--checkpoint", default=None, type=click.Path(path_type=Path),
+                 help="File for the state of the training, kept up to date and when it is broken off."),
+    click.option("--checkpoint-every", default=300.0, help="Seconds between two checkpoints."),
+    click.option("--resume", is_flag=True, help="Go on where --checkpoint left off."),
+)  # fmt: skip
+_counting_options = _options(
+    click.option("--min-count", default=5, help="Ignore words seen less often."),
+    click.option("--max-final-vocab", default=None, type=int, help="Keep about this many words at most."),
+    click.option("--symmetric/--one-sided", default=True, help="Count words on both sides, or only those that follow."),
+    click.option("--distance-weighting/--no-distance-weighting", default=True, help="Count 1/d at a distance of d."),
+    click.option("--memory", default="2GB", help="About how much memory counting may take."),
+    click.option("--workers", default=1, help="Threads; the result does not depend on them."),
+)
+
+
 @train.command(short_help="Train word vectors with word2vec.")
 @corpus_options
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write the vectors to.")
+@_output_options
+@click.option("--vector-size", default=100, help="Dimensions of a vector.")
+@click.option("--window", default=5, help="Largest distance between a word and its context.")
+@click.option("--min-count", default=5, help="Ignore words seen less often.")
+@click.option("--sg/--cbow", default=False, help="Skip-gram, or continuous bag of words.")
+@click.option("--hs/--no-hs", default=False, help="Hierarchical softmax, by gensim.")
+@click.option("--negative", default=5, help="Negative samples a positive one; 0 for none.")
+@click.option("--ns-exponent", default=0.75, help="Draw negative samples by count to this power.")
+@click.option("--cbow-mean/--cbow-sum", default=True, help="CBOW: average the context vectors, or add them up.")
+@click.option("--sample", default=1e-3, help="Drop words more frequent than this at random; 0 drops none.")
+@click.option("--alpha", default=None, type=float, help="Learning rate at the start.  [default: the engine's own]")
+@click.option("--min-alpha", default=1e-4, help="Learning rate at the end.")
+@click.option("--epochs", default=5, help="Passes over the text.")
+@click.option("--max-vocab-size", default=None, type=int, help="Prune rare words above this many while counting.")
+@click.option("--max-final-vocab", default=None, type=int, help="Keep about this many words at most.")
+@click.option("--shrink-windows/--full-windows", default=True, help="Draw each window from 1 to --window.")
+@click.option("--shared-negatives", default=None, type=int, help="Negative samples that a block shares, at least.")
+@click.option("--engine", type=click.Choice(["auto", "numba", "gensim", "torch"]), default="auto", help="What trains.")
+@click.option("--device", default=None, help="Where torch trains: cpu, cuda, ...")
+@click.option("--workers", default=1, help="Threads; with more than 1 a seed repeats only if --deterministic.")
+@click.option(
+    "--deterministic/--hogwild", default=False, help="Have the same seed give the same bits with any threads."
+)
+@_checkpoint_options
+def word2vec(**options: Any) -> None:
+    """Train word vectors with word2vec on TEXT and write them to -o FILE.
+
+    Example: embedkit train word2vec --sg --vector-size 200 text.txt.gz -o vectors.safetensors
+    """
+    from embedkit import Word2Vec
+
+    for name in ("sg", "hs", "cbow_mean"):
+        options[name] = int(options[name])
+    _run(Word2Vec, options)
+
+
+@train.command(short_help="Train word vectors with GloVe.")
+@corpus_options
+@_output_options
+@click.option("--vector-size", default=100, help="Dimensions of a vector.")
+@click.option("--window", default=15, help="Largest distance of two words that are near each other.")
+@_counting_options
+@click.option("--x-max", default=100.0, help="Count from which on all weigh the same.")
+@click.option("--alpha", default=0.75, help="Power by which smaller counts weigh less.")
+@click.option("--eta", default=0.05, help="Learning rate of AdaGrad.")
+@click.option("--epochs", default=25, help="Passes over the counts.")
+@click.option("--context", type=click.Choice(["add", "drop"]), default="add", help="Add the context vectors or not.")
+@_checkpoint_options
+def glove(**options: Any) -> None:
+    """Train word vectors with GloVe on TEXT and write them to -o FILE.
+
+    Example: embedkit train glove --workers 2 text.txt.gz -o vectors.safetensors
+    """
+    from embedkit import GloVe
+
+    _run(GloVe, options)
+
+
+@train.command(short_help="Train word vectors with fastText.")
+@corpus_options
+@_output_options
 @click.option("--vector-size", default=100, help="Dimensions of a vector.")
 @click.option("--window", default=5, help="Largest distance between a word and its context.")
 @click.option("--min-count", default=5, help="Ignore words seen less often.")
@@ -39,30 +136,125 @@ def train() -> None:
 @click.option("--max-vocab-size", default=None, type=int, help="Prune rare words above this many while counting.")
 @click.option("--max-final-vocab", default=None, type=int, help="Keep about this many words at most.")
 @click.option("--shrink-windows/--full-windows", default=True, help="Draw each window from 1 to --window.")
+@click.option("--min-n", default=3, help="Fewest characters of a part of a word.")
+@click.option("--max-n", default=6, help="Most characters of a part of a word.")
+@click.option("--bucket", default=2_000_000, help="Parts of words are told apart by a hash of so many values.")
 @click.option("--workers", default=1, help="Threads; with more than 1 a seed does not repeat exactly.")
-@click.option("--seed", "random_state", default=None, type=int, help="Seed; drawn and recorded if not given.")
 @click.option(
-    "--storage", type=click.Choice(["float32", "float16", "int8"]), default="float32", help="How to keep the values."
+    "--model",
+    default=None,
+    type=click.Path(path_type=Path),
+    help="File for the whole model, which has vectors for unknown words too.",
 )
-def word2vec(output: Path, storage: Any, **parameters: Any) -> None:
-    """Train word vectors with word2vec on TEXT and write them to -o FILE.
+def fasttext(model: Path | None, **options: Any) -> None:
+    """Train word vectors with fastText, by gensim, on TEXT and write them to -o FILE.
 
-    Example: embedkit train word2vec --sg --vector-size 200 text.txt.gz -o vectors.safetensors
+    Example: embedkit train fasttext text.txt.gz -o vectors.safetensors --model model.safetensors
     """
-    from embedkit import Word2Vec
-    from embedkit.progress import bar, each_epoch
+    from embedkit import FastText
 
     for name in ("sg", "hs", "cbow_mean"):
-        parameters[name] = int(parameters[name])
-    draw, tell = bar("word2vec"), each_epoch(lambda line: click.echo(line, err=True))
+        options[name] = int(options[name])
+    trainer = _run(FastText, options)
+    if model is not None:
+        trainer.save(model)
+        click.echo(f"wrote the whole model to {model}", err=True)
+
+
+@train.command(short_help="Make word vectors by a singular value decomposition of PPMI.")
+@corpus_options
+@_output_options
+@click.option("--vector-size", default=100, help="Dimensions of a vector.")
+@click.option("--window", default=5, help="Largest distance of two words that are near each other.")
+@_counting_options
+@click.option("--context-smoothing", default=0.75, help="Power of the counts of contexts; 1 for none.")
+@click.option("--negative", default=1.0, help="Shift by the logarithm of this; 1 for none.")
+@click.option("--eigenvalue-exponent", default=0.5, help="Power of the singular values.")
+def ppmi(**options: Any) -> None:
+    """Make word vectors on TEXT by the singular value decomposition of its PPMI matrix and write them to -o FILE.
+
+    Example: embedkit train ppmi --vector-size 300 text.txt.gz -o vectors.safetensors
+    """
+    from embedkit import PPMI
+
+    _run(PPMI, options)
+
+
+def _run(kind: Any, options: dict[str, Any]) -> Any:
+    """Train a `kind` with these options and write its vectors; gives the trainer."""
+    corpus = open_corpus(**{name: options.pop(name) for name in CORPUS_PARAMETERS})
+    output, storage, bootstrap, checkpoint, every, resume = (options.pop(name, None) for name in _OUTPUT)
+    trainer = kind(**options)
+    if checkpoint is None and resume:
+        raise click.UsageError("--resume needs --checkpoint FILE")
+    if bootstrap is not None and checkpoint is not None:
+        raise click.UsageError("--bootstrap trains many models and writes no checkpoints")
+    if bootstrap is not None:
+        vectors = _several(trainer, corpus, bootstrap, output)
+    else:
+        trainer = _one(trainer, corpus, checkpoint, every, resume)
+        vectors = trainer.embedding_
+    vectors.save(output, storage=storage)
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    seed = vectors.provenance["parameters"]["random_state"]
+    click.echo(f"wrote {len(vectors):,} words x {vectors.width} to {output} (seed {seed})", err=True)
+    click.echo(f"next: embedkit similar WORD -m {output}", err=True)
+    return trainer
+
+
+def _one(trainer: Any, corpus: Any, checkpoint: Path | None, every: float | None, resume: bool) -> Any:
+    watch = _watch(type(trainer).__name__)
+    if every is None:  # it writes no checkpoints
+        return trainer.fit(corpus) if type(trainer).__name__ == "PPMI" else trainer.fit(corpus, callback=watch)
+    kept = {"callback": watch, "checkpoint": checkpoint, "checkpoint_every": every}
+    try:
+        if checkpoint is None or not checkpoint.exists():
+            return trainer.fit(corpus, **kept)
+        if resume:
+            return _resumed(trainer, checkpoint).resume(corpus, **kept)
+    except (KeyboardInterrupt, SystemExit):
+        if checkpoint is not None:
+            click.echo(f"{checkpoint} holds what was done: the same command with --resume goes on", err=True)
+        raise
+    raise click.UsageError(f"{checkpoint} is there: add --resume to go on from it, or remove it")
+
+
+def _several(trainer: Any, corpus: Any, n: int, output: Path) -> Any:
+    """The vectors of the whole text; the models of drawn documents go into a file beside the output."""
+    from embedkit import bootstrap
+    from embedkit.progress import bar
+
+    ensemble = bootstrap(trainer, corpus, n, random_state=trainer.random_state, callback=bar("bootstrap"))
+    beside = output.with_name(f"{output.stem}.ensemble.safetensors")
+    ensemble.save(beside)
+    click.echo(f"wrote {n} models of drawn documents to {beside} (embedkit.load opens it)", err=True)
+    return ensemble.embedding
+
+
+def _resumed(asked: Any, checkpoint: Path) -> Any:
+    """The trainer of the checkpoint, if it is the one that was asked for."""
+    from embedkit import load
+    from embedkit.errors import BadFile
+
+    found = load(checkpoint)
+    if type(found) is not type(asked):
+        raise BadFile(checkpoint, f"is the checkpoint of a {type(found).__name__}, not of a {type(asked).__name__}")
+    before, usual = found.get_params(), type(asked)().get_params()
+    for name, value in asked.get_params().items():
+        if value not in (usual[name], before[name]):
+            raise BadFile(checkpoint, f"was made with {name}={before[name]!r}, not {value!r}: leave that option out")
+    return found
+
+
+def _watch(name: str) -> Callable[[Progress], None]:
+    """A bar on a terminal, and a line an epoch."""
+    from embedkit.progress import bar, each_epoch
+
+    draw, tell = bar(name), each_epoch(lambda line: click.echo(line, err=True))
 
     def callback(event: Progress) -> None:
         draw(event)
         tell(event)
 
-    corpus = open_corpus(**{name: parameters.pop(name) for name in CORPUS_PARAMETERS})
-    trainer = Word2Vec(**parameters).fit(corpus, callback=callback)
-    trainer.embedding_.save(output, storage=storage)
-    seed = trainer.embedding_.provenance["parameters"]["random_state"]
-    click.echo(f"wrote {len(trainer.embedding_):,} words x {trainer.vector_size} to {output} (seed {seed})", err=True)
-    click.echo(f"next: embedkit similar WORD -m {output}", err=True)
+    return callback

@@ -19,22 +19,28 @@ if TYPE_CHECKING:
     from embedkit.manifold import PCA
     from embedkit.search import Search
     from embedkit.text import Corpus, EncodedCorpus, Vocabulary
-    from embedkit.words import Word2Vec
+    from embedkit.words import PPMI, Cooccurrence, Ensemble, FastText, GloVe, Word2Vec, bootstrap
     from embedkit.words.documents import DocumentVectors
 
 __version__ = "0.1.0"
 
 # Public name -> the module it lives in. They are imported when first used, so that `import embedkit` costs nothing.
 _HOME = {
+    "Cooccurrence": "embedkit.words",
     "Corpus": "embedkit.text",
     "DocumentVectors": "embedkit.words.documents",
     "Embedder": "embedkit.embedder",
     "Embedding": "embedkit.embedding",
     "EncodedCorpus": "embedkit.text",
+    "Ensemble": "embedkit.words",
+    "FastText": "embedkit.words",
+    "GloVe": "embedkit.words",
     "PCA": "embedkit.manifold",
+    "PPMI": "embedkit.words",
     "Search": "embedkit.search",
     "Vocabulary": "embedkit.text",
     "Word2Vec": "embedkit.words",
+    "bootstrap": "embedkit.words",
     "load": "embedkit.formats",
     "read": "embedkit.formats",
     "write": "embedkit.formats",
@@ -45,15 +51,21 @@ _ROOMS = {"images"}
 
 __all__ = [
     "PCA",
+    "PPMI",
+    "Cooccurrence",
     "Corpus",
     "DocumentVectors",
     "Embedder",
     "Embedding",
     "EncodedCorpus",
+    "Ensemble",
+    "FastText",
+    "GloVe",
     "Search",
     "Vocabulary",
     "Word2Vec",
     "__version__",
+    "bootstrap",
     "images",
     "load",
     "read",

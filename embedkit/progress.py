@@ -87,6 +87,7 @@ def each_epoch(say: Callable[[str], None]) -> Callback:
     def tell(event: Progress) -> None:
         if 0 < event.total <= event.done:
             speed = f"{event.done / event.seconds:,.0f} {event.unit}/s"
-            say(f"epoch {event.epoch}/{event.epochs}: loss {event.loss:.4f}, {event.seconds:.1f} s, {speed}")
+            loss = f"loss {event.loss:.4f}, " if event.loss == event.loss else ""
+            say(f"epoch {event.epoch}/{event.epochs}: {loss}{event.seconds:.1f} s, {speed}")
 
     return tell

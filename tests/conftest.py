@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import io
 import os
+import random
+import signal
+import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
 from embedkit import Embedding
+
+T = TypeVar("T")
 
 
 class Ran(NamedTuple):
@@ -82,3 +88,115 @@ def run(
         return Ran(code, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture
+def within() -> Callable[[float, Callable[[], T]], T]:
+    """What a function gives or raises, in a thread; fails if that takes longer. For what once waited for ever."""
+
+    def within(seconds: float, work: Callable[[], T]) -> T:
+        outcome: list[tuple[T | None, BaseException | None]] = []
+
+        def run() -> None:
+            try:
+                outcome.append((work(), None))
+            except BaseException as error:  # noqa: BLE001  # raised again below
+                outcome.append((None, error))
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        thread.join(seconds)
+        if not outcome:
+            pytest.fail(f"it hangs: no end after {seconds} seconds")
+        result, error = outcome[0]
+        if error is not None:
+            raise error
+        return result  # type: ignore[return-value]
+
+    return within
+
+
+# -- training that is killed -------------------------------------------------------------------------------------------
+
+# Runs the script once, up to where `train` is defined, and calls it in a fork of itself for each line it is given: a
+# process that only has to be forked trains at once, so that hardly a kill hits imports and compilation.
+_TRAINER = """
+import os, signal, sys, time
+script = {}
+exec(sys.argv[1], script)
+print("ready", flush=True)
+for line in sys.stdin:
+    seconds, folder = line.rstrip("\\n").split(" ", 1)
+    pid = os.fork()
+    if pid == 0:
+        script["train"](folder)
+        os._exit(0)
+    if seconds != "never":
+        time.sleep(float(seconds))
+        os.kill(pid, signal.SIGKILL)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+
+
+class Kills:
+    """Trains a script's model while killing it (SIGKILL) at random moments.
+
+    The script defines ``train(folder)``, which trains with the checkpoint ``folder/checkpoint``, or goes on with it
+    where there is one, and saves what it has made as ``folder/done``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.processes: list[subprocess.Popen[str]] = []
+
+    def __call__(self, script: str, kills: int, *, longest: float, seed: int = 0) -> Path:
+        """The file that a training saved at last that had been killed so many times.
+
+        Parameters
+        ----------
+        script
+            Source of the script.
+        kills
+            How often it is killed after its first checkpoint. Where it comes to its end before, what is there is taken
+            away, and it begins anew.
+        longest
+            Seconds after which it is killed at the latest.
+        seed
+            Of the moments.
+        """
+        draw = random.Random(seed)  # noqa: S311  # not for secrets
+        process = subprocess.Popen(
+            [sys.executable, "-c", _TRAINER, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.processes.append(process)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n", "the script fails"
+        checkpoint, done, killed = self.folder / "checkpoint", self.folder / "done", 0
+        while True:
+            seconds = "never" if killed == kills else str(draw.random() * longest)
+            process.stdin.write(f"{seconds} {self.folder}\n")
+            process.stdin.flush()
+            code = int(process.stdout.readline())
+            assert code in (0, -signal.SIGKILL), f"training ends with {code}"
+            if code == -signal.SIGKILL:
+                killed += checkpoint.exists()
+            elif killed == kills:
+                return done
+            else:
+                checkpoint.unlink(missing_ok=True)
+                done.unlink(missing_ok=True)
+
+    def end(self) -> None:
+        """End the processes."""
+        for process in self.processes:
+            process.kill()
+            process.communicate()
+
+
+@pytest.fixture
+def through_kills(tmp_path: Path) -> Iterator[Kills]:
+    """Train a script's model while killing it at random moments; for trainers of every kind."""
+    kills = Kills(tmp_path)
+    yield kills
+    kills.end()

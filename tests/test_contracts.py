@@ -15,6 +15,8 @@ from sklearn.base import clone
 import embedkit
 from embedkit import PCA, Corpus, Embedder, Embedding, Word2Vec
 from embedkit.text.kingdom import kingdom
+from embedkit.words import PPMI, GloVe
+from embedkit.words.fasttext import FastText
 
 
 class Entry(NamedTuple):
@@ -29,7 +31,12 @@ def some_rows() -> Embedding:
     return Embedding(None, values, columns={"parity": np.arange(40) % 2})
 
 
-WORDS = {"Word2Vec": Entry(lambda: Word2Vec(vector_size=8, epochs=1, random_state=1), lambda: kingdom(300))}
+WORDS = {
+    "FastText": Entry(lambda: FastText(vector_size=8, epochs=1, bucket=500, random_state=1), lambda: kingdom(300)),
+    "GloVe": Entry(lambda: GloVe(vector_size=16, epochs=2, random_state=1), lambda: kingdom(300)),
+    "PPMI": Entry(lambda: PPMI(vector_size=8, random_state=1), lambda: kingdom(300)),
+    "Word2Vec": Entry(lambda: Word2Vec(vector_size=16, epochs=1, random_state=1), lambda: kingdom(300)),
+}
 ROWS = {"PCA": Entry(lambda: PCA(n_components=2, random_state=1), some_rows)}
 EMBEDDERS = {**WORDS, **ROWS}
 
@@ -148,12 +155,13 @@ def test_a_word_trainer_gives_an_embedding_with_counts(entry: Entry) -> None:
     counts = made.columns["count"]
     assert (np.diff(counts) <= 0).all()
     assert trainer.transform(["king", "queen"]) == made.take(made.rows(["king", "queen"]))
-    assert isinstance(trainer.history_, list)
+    if "epochs" in trainer.get_params():
+        assert [entry["epoch"] for entry in trainer.history_] == list(range(1, trainer.epochs + 1))
 
 
 @every_word_trainer
 def test_a_word_trainer_takes_nothing_but_a_corpus(entry: Entry) -> None:
-    for wrong in ("king man woman", ["king"], iter([["king"]])):
+    for wrong in ("king man woman", ["king"], iter([["king"]]), None):
         with pytest.raises(ValueError, match="Corpus"):
             entry.make().fit(wrong)
     with pytest.raises(ValueError, match="0 of 0 words"):

@@ -27,13 +27,14 @@ SIBLINGS = {("manifold", "latent")}
 OWNERS = {
     "gensim": {"words", "formats", "text"},
     "umap": {"manifold"},
+    # Beside the row embedders: the digits, k-means for categories, and documents as rows of a Pipeline.
     "sklearn": {"manifold", "latent", "images", "evaluation", "words"},
     "regex": {"text"},
     "platformdirs": {"files"},
     "PIL": {"formats", "plots"},
     "pyarrow": {"formats"},
     "torch": {"kernels", "latent", "search", "formats", "embedding"},
-    "pandas": {"formats", "search", "evaluation", "embedding", "rows", "text"},
+    "pandas": {"formats", "search", "evaluation", "embedding", "rows", "text", "words"},
     "click": {"cli"},
     "matplotlib": {"plots"},
     "plotly": {"plots"},

@@ -13,8 +13,7 @@ import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any, BinaryIO, NamedTuple
 
@@ -121,28 +120,55 @@ def read_npz(path: str | os.PathLike[str], *, limit: int | None = None) -> Embed
         It is no such archive, is damaged or encrypted, unpacks to more than 200 times its size, or holds objects or a
         value that is not finite.
     """
-    try:
-        with ExitStack() as stack:
-            archive = stack.enter_context(zipfile.ZipFile(path))
-            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            chosen = [next((name for name in names if name in members), None) for names in (_LABELS, _VECTORS)]
-            if None in chosen:
-                found = ", ".join(sorted(members)[:8]) or "nothing"
-                raise BadFile(path, f"arrays 'labels' and 'vectors' were expected in it, it holds: {found}")
-            size = sum(info.file_size for info in members.values())
-            if size > _BOMB_BYTES and size > _BOMB_RATIO * Path(path).stat().st_size:
-                raise BadFile(path, f"unpacks to more than {_BOMB_RATIO} times its size")
-            wanted = [*filter(None, chosen), *(name for name in members if name.startswith("column/"))]
-            arrays = {name: _member(path, archive, members[name]) for name in wanted}
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
-        raise BadFile(path, f"is no archive that can be read: {error}") from None
-    labels, vectors = (arrays.pop(name) for name in filter(None, chosen))
+    chosen: list[str] = []
+
+    def choose(members: Collection[str]) -> list[str]:
+        chosen.extend(name for names in (_LABELS, _VECTORS) for name in names if name in members)
+        if len(chosen) < 2:
+            found = ", ".join(sorted(members)[:8]) or "nothing"
+            raise BadFile(path, f"arrays 'labels' and 'vectors' were expected in it, it holds: {found}")
+        return [*chosen, *(name for name in members if name.startswith("column/"))]
+
+    arrays = read_arrays(path, choose)
+    labels, vectors = (arrays.pop(name) for name in chosen)
     if labels.ndim != 1 or labels.dtype.kind != "U" or vectors.ndim != 2 or len(labels) != len(vectors):
         what = f"labels of {labels.dtype} and shape {labels.shape}, vectors of shape {vectors.shape}"
         raise BadFile(path, f"{what}: n strings and a matrix of n rows were expected")
     columns = {name.removeprefix("column/"): values[:limit] for name, values in arrays.items()}
     made = {"made_by": "read", "file": about_file(path, whole=limit is None), "format": "npz"}
     return _embedding(path, labels[:limit].tolist(), vectors[:limit], columns, made | _limited(limit))
+
+
+def read_arrays(
+    path: str | os.PathLike[str], choose: Callable[[Collection[str]], Iterable[str]]
+) -> dict[str, npt.NDArray[Any]]:
+    """Arrays of an .npz archive, each checked against its header and its checksum before it is believed.
+
+    Parameters
+    ----------
+    path
+        The file.
+    choose
+        Given the names of all arrays, gives those to read.
+
+    Raises
+    ------
+    BadFile
+        It is no such archive, is damaged or encrypted, unpacks to more than 200 times its size, or what was chosen is
+        neither numbers nor text.
+    """
+    try:
+        with Path(path).open("rb") as stream, zipfile.ZipFile(stream) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            wanted = list(choose(members))
+            size = sum(info.file_size for info in members.values())
+            if size > _BOMB_BYTES and size > _BOMB_RATIO * Path(path).stat().st_size:
+                raise BadFile(path, f"unpacks to more than {_BOMB_RATIO} times its size")
+            return {name: _member(path, archive, members[name]) for name in wanted}
+    except BadFile:
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError) as error:
+        raise BadFile(path, f"is no archive that can be read: {error}") from None
 
 
 def write_npy(embedding: Embedding, path: str | os.PathLike[str]) -> None:

@@ -30,8 +30,14 @@ from embedkit.files.store import Tensors, read_tensors, write_tensors
 from embedkit.labels import Labels
 
 # What a file may hold, and where the function `from_tensors` is that makes it of one.
-_HOMES = {"Embedding": __name__, "EncodedCorpus": "embedkit.text.encoded", "Word2Vec": "embedkit.words.model_file",
-          "GloVe": "embedkit.words.glove"}  # fmt: skip
+_HOMES = {
+    "Embedding": __name__,
+    "EncodedCorpus": "embedkit.text.encoded",
+    "Ensemble": "embedkit.words.ensemble",
+    "FastText": "embedkit.words.fasttext",
+    "GloVe": "embedkit.words.glove",
+    "Word2Vec": "embedkit.words.model_file",
+}
 
 
 def save(embedding: Embedding, path: str | os.PathLike[str]) -> None:
@@ -101,8 +107,12 @@ def load(path: str | os.PathLike[str], *, verify: bool | None = None) -> Any:
 
 
 def load_embedding(path: str | os.PathLike[str], *, verify: bool | None = None) -> Embedding:
-    """As `load`, for an Embedding and nothing else."""
-    return from_tensors(read_tensors(path, verify=verify), path, verify=bool(verify))
+    """As `load`, for an Embedding, or what a trainer that was saved has learned so far."""
+    found = load(path, verify=verify)
+    embedding = getattr(found, "embedding_", getattr(found, "embedding", found))
+    if not isinstance(embedding, Embedding):
+        raise BadFile(path, f"holds a {type(found).__name__}, vectors were expected")
+    return embedding
 
 
 def from_tensors(tensors: Tensors, path: str | os.PathLike[str], *, verify: bool) -> Embedding:

@@ -266,8 +266,8 @@ def _renumbered(corpus: Corpus, pieces: _Pieces, folder: Path | None) -> Encoded
     ranked = rank[tokens]
     vocabulary = Vocabulary([words[i] for i in order.tolist()], counts[order])
 
-    ids = _room(int(seen @ lengths), np.int32, folder)
-    ends = _room(int((stream < 0).sum()) + 1, np.int64, folder)
+    ids = room(int(seen @ lengths), np.int32, folder)
+    ends = room(int((stream < 0).sum()) + 1, np.int64, folder)
     state = np.zeros(3, dtype=np.int64)
     for start in range(0, len(stream), _BLOCK):
         renumber(stream[start : start + _BLOCK], first, ranked, ids, ends, state)
@@ -313,7 +313,7 @@ class _Scratch:
             return np.memmap(self._stream, dtype=np.int32, mode="r")
 
 
-def _room(size: int, dtype: npt.DTypeLike, folder: Path | None) -> npt.NDArray[Any]:
+def room(size: int, dtype: npt.DTypeLike, folder: Path | None) -> npt.NDArray[Any]:
     """An array in a file without a name, which goes when the array does."""
     if size == 0:
         return np.empty(0, dtype=dtype)

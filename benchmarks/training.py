@@ -1,0 +1,132 @@
+"""Speed and quality of word2vec training against gensim, on a slice of enwiki15-b that nothing was tuned on.
+
+The text comes from the folder of real data ($EMBEDKIT_DATA, else ../shared/data). gensim trains in its fastest mode
+(corpus_file), at two learning rates of which the better one counts; both have one thread, and take turns. Run from the
+root: python -m benchmarks.training [MEGABYTES] [SEEDS]
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gensim.models import Word2Vec as GensimWord2Vec
+
+from benchmarks.report import Stopwatch, write
+from embedkit import Corpus, Embedding, Word2Vec
+from embedkit.evaluation import evaluate_analogies, evaluate_similarity, read_pairs, read_questions
+from embedkit.files.opening import opened
+from embedkit.text import EncodedCorpus
+
+DATA = Path(os.environ.get("EMBEDKIT_DATA", Path(__file__).parents[2] / "shared" / "data"))
+EPOCHS, RESTRICT = 5, 30_000
+
+
+class Setting(NamedTuple):
+    """What to train, and the learning rates to try gensim at."""
+
+    name: str
+    parameters: dict[str, Any]
+    rates: tuple[float, ...]
+
+
+SETTINGS = (
+    Setting("skip-gram, 100 dimensions", {"sg": 1, "vector_size": 100}, (0.025, 0.05)),
+    Setting("CBOW, 100 dimensions", {"sg": 0, "vector_size": 100}, (0.025, 0.05)),
+    Setting("skip-gram, 300 dimensions", {"sg": 1, "vector_size": 300}, (0.025,)),
+)
+
+
+class Trained(NamedTuple):
+    """CPU seconds an epoch, and how good the vectors are."""
+
+    cpu: float
+    analogies: float
+    similarity: float
+
+
+def slice_of_text(target: Path, size: int, part: str = "b") -> None:
+    """Write the first lines of the corpus, `size` bytes at most."""
+    with opened(DATA / "corpus" / f"enwiki15-{part}.txt.gz") as source, target.open("wb") as stream:
+        for line in source:
+            if stream.tell() + len(line) > size:
+                break
+            stream.write(line)
+
+
+def judge() -> Callable[[Embedding], tuple[float, float]]:
+    """A judge of vectors: share of covered questions right among the most frequent words, and Spearman's rho."""
+    questions = read_questions(DATA / "eval" / "questions-words.txt")
+    pairs = read_pairs(DATA / "eval" / "similarity" / "wordsim353.tsv")
+
+    def of(vectors: Embedding) -> tuple[float, float]:
+        total = evaluate_analogies(vectors, questions, restrict=RESTRICT).total
+        return total.correct / total.covered, evaluate_similarity(vectors, pairs).spearman
+
+    return of
+
+
+def by_gensim(path: Path, parameters: dict[str, Any], rate: float, seed: int) -> tuple[float, Embedding]:
+    model = GensimWord2Vec(**parameters, alpha=rate, epochs=EPOCHS, workers=1, seed=seed)
+    model.build_vocab(corpus_file=str(path))
+    with Stopwatch() as watch:
+        model.train(corpus_file=str(path), total_examples=model.corpus_count, total_words=model.corpus_total_words,
+                    epochs=EPOCHS)  # fmt: skip
+    return watch.cpu / EPOCHS, Embedding.from_gensim(model.wv)
+
+
+def by_embedkit(corpus: EncodedCorpus, parameters: dict[str, Any], seed: int) -> tuple[float, Embedding]:
+    trainer = Word2Vec(**parameters, epochs=EPOCHS, random_state=seed)
+    with Stopwatch() as watch:
+        vectors = trainer.fit_transform(corpus)
+    return watch.cpu / EPOCHS, vectors
+
+
+def main() -> None:
+    load = os.getloadavg()
+    size = int(float(sys.argv[1]) * 1e6) if len(sys.argv) > 1 else 40_000_000
+    seeds = range(1, 1 + (int(sys.argv[2]) if len(sys.argv) > 2 else 3))
+    quality = judge()
+    lines = ["| | CPU s an epoch | times embedkit's | analogies, % | WordSim-353 |", "|---|---|---|---|---|"]
+    with tempfile.TemporaryDirectory() as name:
+        path, small = Path(name) / "text.txt", Path(name) / "small.txt"
+        slice_of_text(path, size)
+        small.write_text("a b c d e f\n" * 20)
+        corpus = Corpus(path).encode(Path(name) / "encoded.safetensors")
+        for setting in SETTINGS:
+            Word2Vec(**setting.parameters).fit(Corpus(small))  # compiles
+            found: dict[str, list[Trained]] = {}
+            for seed in seeds:
+                cpu, vectors = by_embedkit(corpus, setting.parameters, seed)
+                found.setdefault("embedkit", []).append(Trained(cpu, *quality(vectors)))
+                for rate in setting.rates:
+                    cpu, vectors = by_gensim(path, setting.parameters, rate, seed)
+                    found.setdefault(f"gensim, alpha {rate}", []).append(Trained(cpu, *quality(vectors)))
+                print(setting.name, {way: runs[-1] for way, runs in found.items()}, flush=True)
+            ours = found["embedkit"]
+            for way, runs in found.items():
+                ratio = statistics.median(run.cpu / mine.cpu for run, mine in zip(runs, ours, strict=True))
+                times, analogies, similarity = (
+                    " ".join(f"{getattr(run, field) * scale:.{digits}f}" for run in runs)
+                    for field, scale, digits in (("cpu", 1, 1), ("analogies", 100, 1), ("similarity", 1, 3))
+                )
+                means = [statistics.mean(getattr(run, field) for run in runs) for field in Trained._fields]
+                lines.append(f"| {setting.name}: {way} | {means[0]:.1f} ({times}) | {ratio:.1f} | "
+                             f"{100 * means[1]:.1f} ({analogies}) | {means[2]:.3f} ({similarity}) |")  # fmt: skip
+    body = (
+        f"The first {size / 1e6:g} MB of enwiki15-b ({corpus.tokens:,} tokens), {EPOCHS} epochs, window 5, 5 negative "
+        f"samples, min_count 5, one thread each; means over {len(seeds)} seeds (each in brackets), ratios as their "
+        f"median. Counting words is left out of both. Analogies: questions-words.txt, most frequent {RESTRICT:,} words."
+        "\n\n" + "\n".join(lines)
+    )  # fmt: skip
+    write("training", "word2vec training", "python -m benchmarks.training " + " ".join(sys.argv[1:]),
+          ["numpy", "numba", "gensim", "embedkit"], load, body)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
