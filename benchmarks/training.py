@@ -2,7 +2,7 @@
 
 The text comes from the folder of real data ($EMBEDKIT_DATA, else ../shared/data). gensim trains in its fastest mode
 (corpus_file), at two learning rates of which the better one counts; both have one thread, and take turns. Run from the
-root: python -m benchmarks.training [MEGABYTES] [SEEDS]
+root: python -m benchmarks.training [MEGABYTES] [SEEDS] [SETTINGS]
 """
 
 from __future__ import annotations
@@ -91,6 +91,7 @@ def main() -> None:
     load = os.getloadavg()
     size = int(float(sys.argv[1]) * 1e6) if len(sys.argv) > 1 else 40_000_000
     seeds = range(1, 1 + (int(sys.argv[2]) if len(sys.argv) > 2 else 3))
+    settings = SETTINGS[: int(sys.argv[3])] if len(sys.argv) > 3 else SETTINGS
     quality = judge()
     lines = ["| | CPU s an epoch | times embedkit's | analogies, % | WordSim-353 |", "|---|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as name:
@@ -98,7 +99,7 @@ def main() -> None:
         slice_of_text(path, size)
         small.write_text("a b c d e f\n" * 20)
         corpus = Corpus(path).encode(Path(name) / "encoded.safetensors")
-        for setting in SETTINGS:
+        for setting in settings:
             Word2Vec(**setting.parameters).fit(Corpus(small))  # compiles
             found: dict[str, list[Trained]] = {}
             for seed in seeds:

@@ -235,11 +235,24 @@ class PieceTable:
         """How often each piece was seen, shape (n,)."""
         return self._records[: self._state[_PIECES], _COUNT]
 
-    def pieces(self) -> list[bytes]:
-        """The n distinct pieces."""
-        letters = self._letters[: self._state[_BYTES]].tobytes()
-        ends = [*self._records[: self._state[_PIECES], _START].tolist(), len(letters)]
-        return [letters[start:end] for start, end in pairwise(ends)]
+    def letters(self) -> bytes:
+        """The bytes of all distinct pieces, one after another."""
+        return self._letters[: self._state[_BYTES]].tobytes()
+
+    def texts(self) -> list[str]:
+        """The n distinct pieces as text.
+
+        Raises
+        ------
+        UnicodeDecodeError
+            One of them is not valid UTF-8.
+        """
+        letters = self.letters()
+        ends = pairwise([*self._records[: self._state[_PIECES], _START].tolist(), len(letters)])
+        if letters.isascii():  # then bytes are characters, and one decoding does for all
+            text = letters.decode("ascii")
+            return [text[start:end] for start, end in ends]
+        return [letters[start:end].decode("utf-8") for start, end in ends]
 
 
 @compiled

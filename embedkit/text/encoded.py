@@ -129,9 +129,9 @@ class EncodedCorpus:
         write_tensors(tensors, {"class": "EncodedCorpus", "provenance": self._provenance}, path)
 
 
-def load_encoded(path: str | os.PathLike[str]) -> EncodedCorpus:
-    """Open what `EncodedCorpus.save` wrote, all checksums compared."""
-    return from_tensors(read_tensors(path, verify=True), path, verify=False)
+def load_encoded(path: str | os.PathLike[str], *, verify: bool | None = None) -> EncodedCorpus:
+    """Open what `EncodedCorpus.save` wrote; `verify` compares the checksums of files of any size."""
+    return from_tensors(read_tensors(path, verify=verify), path, verify=False)
 
 
 def from_tensors(tensors: Tensors, path: str | os.PathLike[str], *, verify: bool) -> EncodedCorpus:

@@ -78,7 +78,7 @@ def encode(
     with locked(kept):
         if kept.exists():
             try:
-                found = load_encoded(kept)
+                found = load_encoded(kept, verify=True)
             except EmbedkitError:  # damaged: made again
                 kept.unlink()
             else:
@@ -166,11 +166,10 @@ def _scanned(corpus: Corpus, files: Sequence[Path], scratch: _Scratch, callback:
                 raise BadFile(path, "a word is longer than 64 KiB", f"after byte {too_long}")
             scratch.write(stream)
         table.end_document()
-    pieces = table.pieces()
-    if any(b"\0" in piece for piece in pieces):
+    if b"\0" in table.letters():
         raise _nul(files)
     try:
-        texts = [piece.decode("utf-8") for piece in pieces]
+        texts = table.texts()
     except UnicodeDecodeError:
         for path in files:  # reading line by line tells where
             for _ in documents(path, "line", None):
@@ -254,9 +253,10 @@ def _renumbered(corpus: Corpus, pieces: _Pieces, folder: Path | None) -> Encoded
     from embedkit.kernels.scan_text import LONGEST, renumber
 
     stream, seen, words, tokens, first = pieces
-    for word in words:
-        if len(word) > LONGEST // 4 and len(word.encode("utf-8", "replace")) > LONGEST:
-            raise BadInput(f"a word is longer than 64 KiB: '{printable(word[:40])}...'")
+    if max(map(len, words), default=0) > LONGEST // 4:
+        for word in words:
+            if len(word.encode("utf-8", "replace")) > LONGEST:
+                raise BadInput(f"a word is longer than 64 KiB: '{printable(word[:40])}...'")
     lengths = np.diff(first) if len(first) else np.ones(len(seen), dtype=np.int64)
     counts = np.zeros(len(words), dtype=np.int64)
     np.add.at(counts, tokens, np.repeat(seen, lengths))
