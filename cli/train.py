@@ -48,6 +48,23 @@ _checkpoint_options = _options(
     click.option("--checkpoint-every", default=300.0, help="Seconds between two checkpoints."),
     click.option("--resume", is_flag=True, help="Go on where --checkpoint left off."),
 )  # fmt: skip
+_context_options = _options(
+    click.option("--vector-size", default=100, help="Dimensions of a vector."),
+    click.option("--window", default=5, help="Largest distance between a word and its context."),
+    click.option("--min-count", default=5, help="Ignore words seen less often."),
+    click.option("--sg/--cbow", default=False, help="Skip-gram, or continuous bag of words."),
+    click.option("--hs/--no-hs", default=False, help="Hierarchical softmax, by gensim."),
+    click.option("--negative", default=5, help="Negative samples a positive one; 0 for none."),
+    click.option("--ns-exponent", default=0.75, help="Draw negative samples by count to this power."),
+    click.option("--cbow-mean/--cbow-sum", default=True, help="CBOW: average the context vectors, or add them up."),
+    click.option("--sample", default=1e-3, help="Drop words more frequent than this at random; 0 drops none."),
+    click.option("--alpha", default=None, type=float, help="Learning rate at the start.  [default: the engine's own]"),
+    click.option("--min-alpha", default=1e-4, help="Learning rate at the end."),
+    click.option("--epochs", default=5, help="Passes over the text."),
+    click.option("--max-vocab-size", default=None, type=int, help="Prune rare words above this many while counting."),
+    click.option("--max-final-vocab", default=None, type=int, help="Keep about this many words at most."),
+    click.option("--shrink-windows/--full-windows", default=True, help="Draw each window from 1 to --window."),
+)
 _counting_options = _options(
     click.option("--min-count", default=5, help="Ignore words seen less often."),
     click.option("--max-final-vocab", default=None, type=int, help="Keep about this many words at most."),
@@ -61,21 +78,7 @@ _counting_options = _options(
 @train.command(short_help="Train word vectors with word2vec.")
 @corpus_options
 @_output_options
-@click.option("--vector-size", default=100, help="Dimensions of a vector.")
-@click.option("--window", default=5, help="Largest distance between a word and its context.")
-@click.option("--min-count", default=5, help="Ignore words seen less often.")
-@click.option("--sg/--cbow", default=False, help="Skip-gram, or continuous bag of words.")
-@click.option("--hs/--no-hs", default=False, help="Hierarchical softmax, by gensim.")
-@click.option("--negative", default=5, help="Negative samples a positive one; 0 for none.")
-@click.option("--ns-exponent", default=0.75, help="Draw negative samples by count to this power.")
-@click.option("--cbow-mean/--cbow-sum", default=True, help="CBOW: average the context vectors, or add them up.")
-@click.option("--sample", default=1e-3, help="Drop words more frequent than this at random; 0 drops none.")
-@click.option("--alpha", default=None, type=float, help="Learning rate at the start.  [default: the engine's own]")
-@click.option("--min-alpha", default=1e-4, help="Learning rate at the end.")
-@click.option("--epochs", default=5, help="Passes over the text.")
-@click.option("--max-vocab-size", default=None, type=int, help="Prune rare words above this many while counting.")
-@click.option("--max-final-vocab", default=None, type=int, help="Keep about this many words at most.")
-@click.option("--shrink-windows/--full-windows", default=True, help="Draw each window from 1 to --window.")
+@_context_options
 @click.option("--shared-negatives", default=None, type=int, help="Negative samples that a block shares, at least.")
 @click.option("--engine", type=click.Choice(["auto", "numba", "gensim", "torch"]), default="auto", help="What trains.")
 @click.option("--device", default=None, help="Where torch trains: cpu, cuda, ...")
@@ -121,21 +124,7 @@ def glove(**options: Any) -> None:
 @train.command(short_help="Train word vectors with fastText.")
 @corpus_options
 @_output_options
-@click.option("--vector-size", default=100, help="Dimensions of a vector.")
-@click.option("--window", default=5, help="Largest distance between a word and its context.")
-@click.option("--min-count", default=5, help="Ignore words seen less often.")
-@click.option("--sg/--cbow", default=False, help="Skip-gram, or continuous bag of words.")
-@click.option("--hs/--no-hs", default=False, help="Hierarchical softmax.")
-@click.option("--negative", default=5, help="Negative samples a positive one; 0 for none.")
-@click.option("--ns-exponent", default=0.75, help="Draw negative samples by count to this power.")
-@click.option("--cbow-mean/--cbow-sum", default=True, help="CBOW: average the context vectors, or add them up.")
-@click.option("--sample", default=1e-3, help="Drop words more frequent than this at random; 0 drops none.")
-@click.option("--alpha", default=None, type=float, help="Learning rate at the start.  [default: 0.025]")
-@click.option("--min-alpha", default=1e-4, help="Learning rate at the end.")
-@click.option("--epochs", default=5, help="Passes over the text.")
-@click.option("--max-vocab-size", default=None, type=int, help="Prune rare words above this many while counting.")
-@click.option("--max-final-vocab", default=None, type=int, help="Keep about this many words at most.")
-@click.option("--shrink-windows/--full-windows", default=True, help="Draw each window from 1 to --window.")
+@_context_options
 @click.option("--min-n", default=3, help="Fewest characters of a part of a word.")
 @click.option("--max-n", default=6, help="Most characters of a part of a word.")
 @click.option("--bucket", default=2_000_000, help="Parts of words are told apart by a hash of so many values.")
