@@ -9,6 +9,7 @@ import json
 import math
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -830,3 +831,23 @@ def test_scikit_learn_can_clone_it(engine: str) -> None:
 def test_repr_shows_what_differs_from_the_defaults() -> None:
     assert repr(Word2Vec()) == "Word2Vec()"
     assert repr(Word2Vec(sg=1, alpha=0.1, window=5)) == "Word2Vec(sg=1, alpha=0.1)"
+
+
+@pytest.mark.slow
+def test_the_bits_do_not_depend_on_what_was_compiled_before(tmp_path: Path) -> None:
+    code = """
+import hashlib, sys
+from embedkit import Word2Vec
+from embedkit.text.kingdom import kingdom
+for sg in map(int, sys.argv[1:]):
+    vectors = Word2Vec(vector_size=16, sg=sg, random_state=1, epochs=3).fit_transform(kingdom(1000)).vectors
+    print(sg, hashlib.sha256(vectors.tobytes()).hexdigest())
+"""
+    told = []
+    for order in (["0", "1"], ["1", "0"]):
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "-".join(order))}
+        ran = subprocess.run(
+            [sys.executable, "-c", code, *order], env=environment, capture_output=True, text=True, check=True
+        )
+        told.append(sorted(ran.stdout.splitlines()))
+    assert told[0] == told[1]

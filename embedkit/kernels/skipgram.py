@@ -35,7 +35,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -202,6 +202,10 @@ def logistic(products: Floats, n: int, chances: Floats, losses: Floats) -> None:
         chances[k] = inverse if x >= 0 else e * inverse
         log = _LOG[0] + e * (_LOG[1] + e * (_LOG[2] + e * (_LOG[3] + e * (_LOG[4] + e * (_LOG[5] + e * _LOG[6])))))
         losses[k] = log + np.float32(0.5) * (x + magnitude)  # NaN if x is
+
+
+# Compiled on its own, whoever needs it first: what is compiled as part of another function may be rounded otherwise.
+cast(Any, logistic).compile("void(float32[::1], int64, float32[::1], float32[::1])")
 
 
 @trained
