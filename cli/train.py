@@ -166,11 +166,14 @@ def ppmi(**options: Any) -> None:
     """
     from embedkit import PPMI
 
-    _run(PPMI, options)
+    _run(PPMI, options, watched=False)
 
 
-def _run(kind: Any, options: dict[str, Any]) -> Any:
-    """Train a `kind` with these options and write its vectors; gives the trainer."""
+def _run(kind: Any, options: dict[str, Any], *, watched: bool = True) -> Any:
+    """Train a `kind` with these options and write its vectors; gives the trainer.
+
+    Not `watched` is what takes one step and so tells of none.
+    """
     corpus = open_corpus(**{name: options.pop(name) for name in CORPUS_PARAMETERS})
     output, storage, bootstrap, checkpoint, every, resume = (options.pop(name, None) for name in _OUTPUT)
     trainer = kind(**options)
@@ -181,7 +184,7 @@ def _run(kind: Any, options: dict[str, Any]) -> Any:
     if bootstrap is not None:
         vectors = _several(trainer, corpus, bootstrap, output)
     else:
-        trainer = _one(trainer, corpus, checkpoint, every, resume)
+        trainer = _one(trainer, corpus, checkpoint, every, resume) if watched else trainer.fit(corpus)
         vectors = trainer.embedding_
     vectors.save(output, storage=storage)
     if checkpoint is not None:
@@ -195,7 +198,7 @@ def _run(kind: Any, options: dict[str, Any]) -> Any:
 def _one(trainer: Any, corpus: Any, checkpoint: Path | None, every: float | None, resume: bool) -> Any:
     watch = _watch(type(trainer).__name__)
     if every is None:  # it writes no checkpoints
-        return trainer.fit(corpus) if type(trainer).__name__ == "PPMI" else trainer.fit(corpus, callback=watch)
+        return trainer.fit(corpus, callback=watch)
     kept = {"callback": watch, "checkpoint": checkpoint, "checkpoint_every": every}
     try:
         if checkpoint is None or not checkpoint.exists():
