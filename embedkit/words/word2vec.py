@@ -71,8 +71,8 @@ class Word2Vec(Embedder[Corpus | EncodedCorpus]):
         How many negative samples the words of a block share (see `embedkit.kernels.skipgram`); `None` chooses by
         `window` and `negative`. Not by gensim.
     engine
-        ``"numba"``, our own kernels, several times faster than gensim (benchmarks/results/training.md); ``"torch"``, for a GPU;
-        ``"gensim"``; or ``"auto"``: numba, unless a parameter asks for what only gensim does.
+        ``"numba"``, our own kernels, several times faster than gensim (benchmarks/results/training.md); ``"torch"``,
+        for a GPU; ``"gensim"``; or ``"auto"``: numba, unless a parameter asks for what only gensim does.
     device
         Where torch trains: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` ...; `None` takes a GPU where there is one. For
         ``engine="torch"`` only.
