@@ -10,7 +10,7 @@ import os
 import stat
 import zlib
 from collections.abc import Iterator
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 from embedkit.errors import BadFile
 
@@ -22,7 +22,7 @@ _BUFFER = 2**18
 
 
 @contextlib.contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def opened(path: str | os.PathLike[str]) -> Iterator[io.BufferedReader]:
     """Open a regular file for reading, unpacked on the way.
 
     Parameters
@@ -32,8 +32,8 @@ def opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
     Yields
     ------
-    binary stream
-        Buffered. What goes wrong while it is read is a `BadFile` too.
+    io.BufferedReader
+        What goes wrong while it is read is a `BadFile` too.
 
     Raises
     ------
@@ -45,10 +45,10 @@ def opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     with _open(path) as raw:
         kind = _kind(raw)
         if kind is None:
-            yield cast(BinaryIO, raw)
+            yield raw
         else:
             with io.BufferedReader(_Unpacked(raw, kind, path), _BUFFER) as stream:
-                yield cast(BinaryIO, stream)
+                yield cast(io.BufferedReader, stream)
 
 
 def packed(path: str | os.PathLike[str]) -> bool:
@@ -57,7 +57,7 @@ def packed(path: str | os.PathLike[str]) -> bool:
         return _kind(raw) is not None
 
 
-def bytes_read(stream: BinaryIO) -> int:
+def bytes_read(stream: io.BufferedReader) -> int:
     """How much of its file has been read for what `opened` gave: packed bytes of a packed one."""
     raw = getattr(stream, "raw", None)
     return raw.packed_bytes() if isinstance(raw, _Unpacked) else stream.tell()

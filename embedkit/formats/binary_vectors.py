@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -131,13 +131,13 @@ class _Records:
         self._compiled = wanted >= _COMPILED_FROM
         self._words = np.empty(0, dtype=np.uint8)
 
-    def read(self, stream: BinaryIO, *, whole: bool) -> None:
+    def read(self, stream: BufferedReader, *, whole: bool) -> None:
         """Read the wanted records, and make sure that nothing follows them where they are the `whole` file."""
         buffer = bytearray(max(_BLOCK, 2 * (4 * self._width + LONGEST_WORD + 2)))
         held, more = 0, True
         with memoryview(buffer) as view:
             while more and self._rows.filled < self._wanted:
-                while held < len(buffer) and (got := stream.readinto(view[held:])):  # type: ignore[attr-defined]
+                while held < len(buffer) and (got := stream.readinto(view[held:])):
                     held += got
                 more = held == len(buffer)
                 at = self._parse(buffer, held, more=more)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import os
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -68,7 +69,12 @@ def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
 
 
 def _unpacked(
-    stream: BinaryIO, path: str | os.PathLike[str], shape: tuple[int, ...], dtype: np.dtype[Any], offset: int, size: int
+    stream: BufferedReader,
+    path: str | os.PathLike[str],
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    offset: int,
+    size: int,
 ) -> npt.NDArray[Any]:
     if size > _BOMB_BYTES and size > _BOMB_RATIO * Path(path).stat().st_size:
         reason = f"says it holds values of shape {shape}, {size:,} bytes: more than {_BOMB_RATIO} times the file's size"
@@ -76,7 +82,7 @@ def _unpacked(
     array = np.empty(math.prod(shape), dtype=dtype)
     view = array.view(np.uint8).data
     found = 0
-    while found < size and (step := stream.readinto(view[found : found + _CHUNK])):  # type: ignore[attr-defined]
+    while found < size and (step := stream.readinto(view[found : found + _CHUNK])):
         found += step
     _check_size(path, shape, offset, size, found + len(stream.read(1)))
     return array.reshape(shape)

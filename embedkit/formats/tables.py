@@ -100,7 +100,7 @@ def read_table(
         _unpack_ahead(path)
     with opened(path) as stream:
         try:
-            if stream.peek(4)[:4] == b"PAR1":  # type: ignore[attr-defined]  # what `opened` gives is buffered
+            if stream.peek(4)[:4] == b"PAR1":
                 frame = _parquet_frame(path, limit)
                 return _of_frame(
                     frame, label, columns, features, missing, "read_table", about_file(path, whole=limit is None)

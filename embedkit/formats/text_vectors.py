@@ -19,8 +19,9 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -199,14 +200,14 @@ class _Lines:
         self._compiled = plan.width * min(rows_likely, rows_likely if limit is None else limit) >= _COMPILED_FROM
         self._words = np.empty(_BLOCK if self._compiled else 0, dtype=np.uint8)
 
-    def read(self, stream: BinaryIO, start: bytes) -> bool:
+    def read(self, stream: BufferedReader, start: bytes) -> bool:
         """Read on from `start`; gives whether the end was reached."""
         buffer = bytearray(_BLOCK)
         buffer[: len(start)] = start
         held, more = len(start), True
         while more and self._rows.filled != self._limit:
             with memoryview(buffer) as view:
-                while held < len(buffer) and (got := stream.readinto(view[held:])):  # type: ignore[attr-defined]
+                while held < len(buffer) and (got := stream.readinto(view[held:])):
                     held += got
             more = held == len(buffer)
             end = buffer.rfind(b"\n", 0, held) + 1

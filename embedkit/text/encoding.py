@@ -188,7 +188,7 @@ def _blocks(table: Any, path: Path, tell: Callable[[int], None]) -> Iterator[tup
     with opened(path) as stream:
         last = False
         while not last:
-            got = stream.readinto(buffer[left : left + _BLOCK].data)  # type: ignore[attr-defined]  # a BufferedReader
+            got = stream.readinto(buffer[left : left + _BLOCK].data)
             last = got == 0
             tell(bytes_read(stream) - told)
             told = bytes_read(stream)
