@@ -110,6 +110,7 @@ class Scratch(NamedTuple):
     negative_products: Floats
     negative_chances: Floats
     negative_losses: Floats
+    loss_columns: Floats
 
 
 def new_scratch(plan: Plan, dimension: int) -> Scratch:
@@ -138,6 +139,7 @@ def new_scratch(plan: Plan, dimension: int) -> Scratch:
         negative_products=numbers(plan.shared * lanes),
         negative_chances=numbers(plan.shared * lanes),
         negative_losses=numbers(plan.shared * lanes),
+        loss_columns=numbers(lanes),
     )
 
 
@@ -188,19 +190,20 @@ def _train_block(
     logistic(scratch.own_products, size, scratch.own_chances, scratch.own_losses)
     logistic(scratch.negative_products, shared * size, scratch.negative_chances, scratch.negative_losses)
 
-    loss = np.float32(0)
+    loss_columns = scratch.loss_columns
     for i in range(n):
         known = np.float32(sizes[i] > 0)
-        loss += known * (scratch.own_losses[i] - scratch.own_products[i])
+        loss_columns[i] = known * (scratch.own_losses[i] - scratch.own_products[i])
         scratch.own_chances[i] = known * rate * (np.float32(1) - scratch.own_chances[i])
     weight = np.float32(plan.negative) / np.float32(shared)
     for s in range(shared):
         row, at = work.negative_rows[negatives + s], s * size
         for i in range(n):
             used = weight if sizes[i] > 0 and work.output_rows[begin + i] != row else np.float32(0)
-            loss += used * scratch.negative_losses[at + i]
+            loss_columns[i] += used * scratch.negative_losses[at + i]
             scratch.negative_chances[at + i] *= -rate * used
-    sums[LOSS] += loss
+    for i in range(n):
+        sums[LOSS] += loss_columns[i]
     sums[PAIRS] += words
 
     for i in range(n):

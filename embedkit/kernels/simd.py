@@ -33,20 +33,26 @@ Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 Width: TypeAlias = tuple[int, ...]
 
-LANES = 16  # floats in a vector: 64 bytes, one line of the cache
-_MARGIN = 4096  # bytes
+LANES = 16  # floats in a vector
+_LINE = 4 * LANES  # bytes of a vector, and of a line of the cache
 _ACCUMULATORS = 20  # vectors summed up at once in `add_rows`; with 32 registers some are left for the rest
 
 _FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _VECTOR = ir.VectorType(_FLOAT, LANES)
 
-# Products and sums may be fused and sums reordered. "nnan" and "ninf" are left out on purpose: training may diverge,
-# and NaN must then come out as NaN.
-_FUSED = ("contract", "reassoc", "nsz", "arcp", "afn")
+# A product and the sum it goes into may be fused, and that is all. Were sums reordered, or quotients estimated, then the
+# last bits would depend on how the compiler treats a loop; but the same function is compiled several times, as part of
+# others, and which copy is called depends on what was compiled or loaded before. NaN stays NaN: training may diverge.
+_FUSED = ("contract",)
+# ... except where there is one way only, in whole vectors.
+_ESTIMATED = ("contract", "arcp", "afn")
 
 
 def trained(function: Function) -> Function:
-    """`function` compiled like `embedkit.kernels.compiled.compiled`, but with NaN and infinity kept as they are.
+    """`function` compiled so that it gives the same bits whatever else is compiled, with NaN and infinity kept.
+
+    Nothing but a product and a sum is fused. So that the compiler can make vectors of a loop, each round must work on
+    elements of its own: sum by columns, not over the loop.
 
     Parameters
     ----------
@@ -80,15 +86,10 @@ def copied_table(table: Floats) -> Floats:
 
 
 def new_array(size: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """Zeros of shape (size,), starting at a line of the cache, and away from whatever lies before and behind.
-
-    Compiled loops look, when they run, whether the arrays they read lie so close to those they write that one might
-    change the other, and then sum up one by one. Between margins none ever does, so that the last bits do not depend on
-    where the arrays happen to lie.
-    """
+    """Zeros of shape (size,), starting at a line of the cache."""
     item = np.dtype(dtype).itemsize
-    room = np.zeros(size * item + 2 * _MARGIN, dtype=np.uint8)
-    start = _MARGIN - (room.ctypes.data + _MARGIN) % (4 * LANES)
+    room = np.zeros(size * item + _LINE, dtype=np.uint8)
+    start = -room.ctypes.data % _LINE
     return room[start : start + size * item].view(dtype)
 
 
@@ -413,7 +414,7 @@ def _type_adagrad(
             gradient = builder.select(builder.fcmp_ordered(">", gradient, high), high, gradient)
             gradient = builder.select(builder.fcmp_ordered("<", gradient, low), low, gradient)
             gradient = _multiply(builder, gradient, rate)
-            change = builder.fdiv(gradient, builder.call(root, [total], fastmath=_FUSED), flags=_FUSED)
+            change = builder.fdiv(gradient, builder.call(root, [total], fastmath=_ESTIMATED), flags=_ESTIMATED)
             return builder.fsub(value, change, flags=_FUSED), _multiply_add(builder, gradient, gradient, total)
 
         for part in range(parts):

@@ -151,6 +151,7 @@ class Scratch(NamedTuple):
     negative_products: Floats
     negative_chances: Floats
     negative_losses: Floats
+    loss_columns: Floats
 
 
 def new_scratch(plan: Plan, dimension: int) -> Scratch:
@@ -179,6 +180,7 @@ def new_scratch(plan: Plan, dimension: int) -> Scratch:
         negative_products=numbers(plan.shared * lanes),
         negative_chances=numbers(plan.shared * lanes),
         negative_losses=numbers(plan.shared * lanes),
+        loss_columns=numbers(lanes),
     )
 
 
@@ -202,10 +204,6 @@ def logistic(products: Floats, n: int, chances: Floats, losses: Floats) -> None:
         chances[k] = inverse if x >= 0 else e * inverse
         log = _LOG[0] + e * (_LOG[1] + e * (_LOG[2] + e * (_LOG[3] + e * (_LOG[4] + e * (_LOG[5] + e * _LOG[6])))))
         losses[k] = log + np.float32(0.5) * (x + magnitude)  # NaN if x is
-
-
-# Compiled on its own, whoever needs it first: what is compiled as part of another function may be rounded otherwise.
-cast(Any, logistic).compile("void(float32[::1], int64, float32[::1], float32[::1])")
 
 
 @trained
@@ -259,9 +257,14 @@ def _train_ring(
     # What they say: the loss, and how far each row must go along each other row.
     logistic(scratch.products, (pairs + 15) // 16 * 16, chances, scratch.losses)
     logistic(scratch.negative_products, shared * size, scratch.negative_chances, scratch.negative_losses)
-    loss = np.float32(0)
+    loss_columns = scratch.loss_columns
+    loss_columns[:] = 0
+    for k in range(0, pairs - LANES + 1, LANES):
+        for lane in range(LANES):
+            loss_columns[lane] += scratch.losses[k + lane] - scratch.products[k + lane]
+    for k in range(pairs // LANES * LANES, pairs):
+        loss_columns[0] += scratch.losses[k] - scratch.products[k]
     for k in range(pairs):
-        loss += scratch.losses[k] - scratch.products[k]
         chances[k] = rate * (np.float32(1) - chances[k])
     for i in range(size):
         m = offsets[i + 1] - offsets[i] if i < n else 0
@@ -269,7 +272,7 @@ def _train_ring(
     for s in range(shared):
         at = s * size
         for i in range(size):
-            loss += scratch.weights[i] * scratch.negative_losses[at + i]
+            loss_columns[i] += scratch.weights[i] * scratch.negative_losses[at + i]
             scratch.negative_chances[at + i] *= -rate * scratch.weights[i]
     for s in range(shared):
         # A negative that is somebody's neighbour is left out there.
@@ -284,9 +287,10 @@ def _train_ring(
                     times += rows[k] == row
                 if times > 0:
                     share, at = np.float32(times) / np.float32(m), s * size + i
-                    loss -= scratch.weights[i] * share * scratch.negative_losses[at]
+                    loss_columns[i] -= scratch.weights[i] * share * scratch.negative_losses[at]
                     scratch.negative_chances[at] *= np.float32(1) - share
-    sums[LOSS] += loss
+    for i in range(size):
+        sums[LOSS] += loss_columns[i]
     sums[PAIRS] += pairs
 
     # The steps: inputs, then negatives, then neighbours.

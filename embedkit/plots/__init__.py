@@ -1,0 +1,1 @@
+"""Pictures and the interactive page: functions that give back a figure and never show one."""
