@@ -14,6 +14,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+# Two processes of tests have a core each; libraries that start a thread a core would wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings

@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +23,7 @@ import embedkit
 from embedkit import Corpus, Embedding, Word2Vec, progress
 from embedkit.errors import BadInput, NotFitted, TrainingDiverged, UnknownWord
 from embedkit.evaluation import evaluate_analogies
-from embedkit.kernels import cbow, sampling, skipgram
+from embedkit.kernels import cbow, skipgram
 from embedkit.progress import Progress
 from embedkit.text import EncodedCorpus
 from embedkit.text.kingdom import kingdom, kingdom_questions
@@ -140,17 +139,6 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(engine: str, sg:
     )
     assert first.vectors.tobytes() == second.vectors.tobytes()
     assert first.vectors.tobytes() != other.vectors.tobytes()
-
-
-@pytest.mark.parametrize("kernel", [cbow, skipgram], ids=["cbow", "skipgram"])
-def test_no_memory_of_a_thread_lies_so_near_that_compiled_loops_would_mind(kernel: ModuleType) -> None:
-    """Where arrays may overlap they sum one by one, and the last bits are others; so they are far from each other."""
-    plan = kernel.plan(5, 5)
-    work, scratch = sampling.new_work(plan), kernel.new_scratch(plan, 16)
-    arrays = [*work.buffer, *work[1:], *scratch]
-    spans = sorted((array.ctypes.data, array.ctypes.data + array.nbytes) for array in arrays)
-    assert len(spans) > 15
-    assert min(later[0] - earlier[1] for earlier, later in itertools.pairwise(spans)) >= 4096
 
 
 def test_the_bits_do_not_depend_on_where_memory_lies() -> None:
