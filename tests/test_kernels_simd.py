@@ -75,6 +75,17 @@ def test_tables_are_padded_with_zeros_and_aligned(dimension: int) -> None:
 
 
 @pytest.mark.parametrize("dimension", DIMENSIONS)
+def test_padding_is_taken_away_in_place_and_given_back(rng: np.random.Generator, dimension: int) -> None:
+    table = random_table(rng, 2500, dimension)
+    before = table.copy()
+    packed = simd.packed_table(table, dimension)
+    np.testing.assert_array_equal(packed, before[:, :dimension])
+    assert packed.flags.c_contiguous
+    assert np.shares_memory(packed, table)
+    np.testing.assert_array_equal(simd.padded_table(packed), before)
+
+
+@pytest.mark.parametrize("dimension", DIMENSIONS)
 def test_products_of_a_row_with_rows(rng: np.random.Generator, dimension: int) -> None:
     x, y = random_table(rng, 4, dimension), random_table(rng, 9, dimension)
     width = padded_width(dimension)

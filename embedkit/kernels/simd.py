@@ -85,6 +85,23 @@ def copied_table(table: Floats) -> Floats:
     return copy
 
 
+def padded_table(rows: Floats) -> Floats:
+    """A table of rows that are not padded, or those of a table."""
+    n, dimension = rows.shape
+    table = new_table(n, dimension)
+    table[:, :dimension] = rows
+    return table
+
+
+def packed_table(table: Floats, dimension: int) -> Floats:
+    """The rows of a table without padding, shape (n, dimension), moved together in its own memory, which is lost."""
+    n, width = table.shape
+    packed = table.reshape(-1)[: n * dimension].reshape(n, dimension)
+    for start in range(0, n if width > dimension else 0, 1024):
+        packed[start : start + 1024] = table[start : start + 1024, :dimension]  # numpy sees to it that they overlap
+    return packed
+
+
 def new_array(size: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Zeros of shape (size,), starting at a line of the cache."""
     item = np.dtype(dtype).itemsize

@@ -33,7 +33,8 @@ class Model:
     vocabulary
         n words.
     inputs, outputs
-        float32 tables of shape (n, width): a row a word, padded with zeros to a multiple of 16.
+        A row a word, float32: tables for the kernels, padded with zeros to a multiple of 16, while it is trained, and
+        of shape (n, vector_size) at rest.
     run
         How far the training is.
     """
@@ -43,11 +44,17 @@ class Model:
     outputs: npt.NDArray[np.float32]
     run: Run = field(default_factory=Run)
 
+    def put_to_rest(self, vector_size: int) -> None:
+        """Take the padding away, in place: what was trained is not held twice."""
+        from embedkit.kernels.simd import packed_table
+
+        self.inputs, self.outputs = (packed_table(table, vector_size) for table in (self.inputs, self.outputs))
+
     def copied(self) -> Model:
         """One that can be trained without changing this one."""
-        from embedkit.kernels.simd import copied_table
+        from embedkit.kernels.simd import padded_table
 
-        return Model(self.vocabulary, copied_table(self.inputs), copied_table(self.outputs), deepcopy(self.run))
+        return Model(self.vocabulary, padded_table(self.inputs), padded_table(self.outputs), deepcopy(self.run))
 
 
 def kept(vocabulary: Vocabulary, parameters: Mapping[str, Any]) -> Vocabulary:
@@ -206,7 +213,7 @@ def merged(
     row_of_number[order] = np.arange(len(order))
     d, rows = parameters["vector_size"], row_of_number[: len(known)]
     inputs, outputs = new_table(len(words), d), new_table(len(words), d)
-    inputs[rows], outputs[rows] = model.inputs, model.outputs
+    inputs[rows, :d], outputs[rows, :d] = model.inputs, model.outputs
     fresh = np.empty((len(new), d), dtype=np.float32)
     fill_at_random(fresh, parameters["random_state"] + len(known))
     inputs[row_of_number[len(known) :], :d] = fresh

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from embedkit.errors import BadFile, BadInput
 from embedkit.files.store import Tensors, write_tensors
-from embedkit.kernels.simd import new_table
+from embedkit.kernels.simd import padded_width
 from embedkit.labels import Labels
 from embedkit.text import Vocabulary
 from embedkit.words.block_engine import Model
@@ -69,17 +69,15 @@ def from_tensors(tensors: Tensors, path: str | os.PathLike[str], *, verify: bool
         if trainer._checked() != parameters:
             raise BadInput("its parameters are not those of a training")
         run = Run.from_json(about["run"], parameters["epochs"], 4)
-        shape = (len(vocabulary), -(-parameters["vector_size"] // 16) * 16)
+        n, d = len(vocabulary), parameters["vector_size"]
         tables = {}
         for name in ("inputs", "outputs"):
             array = arrays[name]
-            if array.dtype != np.float32 or array.shape != shape:
-                raise BadInput(f"'{name}' is {array.dtype} of shape {array.shape}, expected float32 of {shape}")
+            if array.dtype != np.float32 or array.shape not in ((n, d), (n, padded_width(d))):
+                raise BadInput(f"'{name}' is {array.dtype} of shape {array.shape}, expected float32 of {(n, d)}")
             if verify and not np.isfinite(array).all():
                 raise BadInput(f"'{name}' holds a number that is not finite")
-            table = new_table(shape[0], parameters["vector_size"])  # a copy: training writes into it
-            table[:] = array
-            tables[name] = table
+            tables[name] = np.array(array[:, :d])  # not the file's: it may be replaced
         trainer._take(
             Model(vocabulary, tables["inputs"], tables["outputs"], run),
             parameters,

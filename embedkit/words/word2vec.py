@@ -339,12 +339,13 @@ class Word2Vec(Embedder[Corpus | EncodedCorpus]):
 
     def _take(self, model: Model, parameters: dict[str, Any], about: dict[str, Any], fingerprint: str = "") -> None:
         """Have what was learned, to its end or, with the `fingerprint` of its corpus, to a position."""
+        model.put_to_rest(parameters["vector_size"])
         self._model, self._used, self._about = model, parameters, about
         self._fingerprint = fingerprint or None
         self.history_ = list(model.run.history)
         self.embedding_ = Embedding(
             model.vocabulary.words,
-            model.inputs[:, : parameters["vector_size"]].copy(),
+            model.inputs,
             columns={"count": model.vocabulary.counts},
             provenance={
                 "made_by": "Word2Vec",
