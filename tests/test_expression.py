@@ -208,3 +208,22 @@ def test_the_rank_of_a_label_is_its_place_among_all_answers(some: Embedding, exc
     assert search.rank_of(["w0 - w0"], ["w1"]).tolist() == [0]
     with pytest.raises(BadInput, match="2 expressions for 1 labels"):
         search.rank_of(["w0", "w1"], ["w2"])
+
+
+def test_many_expressions_come_to_what_each_comes_to_alone(rng: np.random.Generator) -> None:
+    search = Search(Embedding(None, rng.normal(size=(50, 30))))
+    forms = [
+        "{} - {} + {}",
+        "{} + 0.3*{} - {}",
+        "mean({}, {}, {}) - {}",
+        "project({}, {} - {})",
+        "reject(2*{}, {})",
+        "interpolate({}, {} + {}, 0.3)",
+        "interpolate({}, {} + {}, 0.7)",
+        "{} - (mean({}) - project({}, {}))",
+    ]
+    texts = [form.format(*rng.integers(0, 50, 5)) for _ in range(10) for form in forms]
+    for unit in (True, False):
+        together = search.combine(texts, unit=unit)
+        alone = [search.combine([text], unit=unit)[0] for text in texts]
+        assert together.tobytes() == np.array(alone).tobytes()

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from embedkit import Embedding, Search
 from embedkit.errors import BadInput, UnknownWord
-from embedkit.kernels import candidates_numpy, candidates_torch, exact, shared_words
+from embedkit.kernels import candidates_numpy, candidates_torch, exact, shared_words, shared_words_torch
 from embedkit.kernels.candidates_torch import full_precision
 from embedkit.search import Neighbour, Neighbours
 from embedkit.search import engine as engine_module
@@ -240,65 +240,164 @@ def test_analogies_finds_the_best_rows(kind: Kind, n: int, method: Method, rng: 
                 )
 
 
-def whatever_the_work(engine: Engine, _: npt.NDArray[np.int64]) -> bool:
+def whatever_the_work(_: Engine, terms: npt.NDArray[np.int64], product: bool) -> bool:
     """For `Engine._worth_sharing`: the products of distinct words are shared wherever they can be."""
-    return len(engine.dead) == 0
+    return len(terms) > 0
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-@pytest.mark.parametrize("n", [1, 5, 600])  # tiles are of 512 rows
+@pytest.mark.parametrize("n", [1, 5, 1100])  # tiles are of 1024 rows
 def test_questions_that_share_words_are_answered_as_if_they_did_not(
-    kind: Kind, n: int, method: Method, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+    kind: Kind, n: int, method: Method, device: Device, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedding = made(kind, n)
     some = rng.integers(0, n, 12)
-    terms = np.concatenate([rng.choice(some, (40, 3)), [[0, n - 1, 0], [n // 2, n // 2, 0], [0, 0, 0]]])
+    terms = np.concatenate([rng.choice(some, (30, 3)), [[0, n - 1, 0], [n // 2, n // 2, 0], [0, 0, 0]]])
     questions = [tuple(map(str, question)) for question in terms]
-    ways = [(k, exclude) for k in how_many(n) for exclude in (True, False)]
+    ways = [(k, exclude) for k in [1, 3, min(n, 70) + 5] for exclude in (True, False)]
 
-    def ask() -> list[Neighbours]:
-        search = Search(embedding, device="numpy")
+    def ask(device: Device) -> list[Neighbours]:
+        search = Search(embedding, device=device)
         return [search.analogies(questions, k, method=method, exclude_inputs=exclude) for k, exclude in ways]
 
-    direct = ask()
+    direct = ask("numpy")
     monkeypatch.setattr(Engine, "_worth_sharing", whatever_the_work)
-    shared = ask()
-    assert {found.device for found in direct} == {"numpy"}
-    assert {found.device for found in shared} == {"numpy" if (embedding.norms == 0).any() else "numba"}
+    shared = ask(device)
+    assert not any(", shared words" in found.device for found in direct)
+    if kind is not zeros and not (n == 1 and kind is some_zeros):
+        assert {found.device for found in shared} == {f"{'numba' if device == 'numpy' else device}, shared words"}
     assert all(same(a, b) for a, b in zip(direct, shared, strict=True))
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("method", METHODS)
-def test_shared_words_settle_nearly_all_questions(method: Method, rng: np.random.Generator) -> None:
+def test_shared_words_settle_nearly_all_questions(method: Method, device: Device, rng: np.random.Generator) -> None:
     # Else the way of shared words would be tested above by what it hands back.
-    units = np.asarray(Embedding(None, rng.normal(size=(3000, 50))).unit.vectors)
-    terms = rng.integers(0, 20, (300, 3))
-    found = shared_words.candidates(units, terms, 5, terms, multiply=method == "3cosmul")
+    units = np.array(Embedding(None, rng.normal(size=(9000, 50))).unit.vectors)
+    units[[700, 5000]] = 0
+    terms, dead, multiply = rng.integers(0, 20, (300, 3)), np.array([700, 5000]), method == "3cosmul"
+    if device == "numpy":
+        found = shared_words.candidates(units, terms, 5, terms, dead, multiply=multiply)
+    else:
+        found = shared_words_torch.candidates(torch.from_numpy(units), terms, 5, terms, dead, multiply=multiply)
     assert len(found.unsure) <= 15
     assert set(found.query.tolist()) == set(range(300)) - set(found.unsure.tolist())
     assert not (found.row[:, None] == terms[found.query]).any()
+    assert not np.isin(found.row, dead).any()
     assert np.bincount(found.query).max() < 5 + 8
 
 
-@pytest.mark.parametrize(
-    ("unknown", "zero", "fewest", "device"),
-    [(False, False, 6, "numba"), (True, False, 6, "numba"), (False, True, 6, "numpy"), (False, False, 300, "numpy")],
-    ids=["shared words", "unknown words among them", "a row of zeros", "hardly any shared word"],
-)
-def test_words_are_shared_where_that_pays(
-    unknown: bool, zero: bool, fewest: int, device: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("method", METHODS)
+def test_many_distinct_words_are_shared_in_parts(
+    method: Method, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    embedding = Embedding(None, rng.normal(size=(500, 8)))
+    questions = [tuple(map(str, question)) for question in rng.integers(0, 500, (200, 3))]
+    direct = Search(embedding, device="numpy").analogies(questions, 3, method=method)
+    monkeypatch.setattr(Engine, "_worth_sharing", whatever_the_work)
+    monkeypatch.setattr(shared_words, "_MOST_WORDS", 60)
+    assert same(Search(embedding, device="numpy").analogies(questions, 3, method=method), direct)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_shared_words_in_torch_keep_to_their_memory(
+    method: Method, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedding = Embedding(None, np.repeat(rng.normal(size=(450, 6)), 2, axis=0))
+    questions = [tuple(map(str, question)) for question in rng.integers(0, 40, (90, 3))]
+    direct = Search(embedding, device="numpy").analogies(questions, 3, method=method)
+    monkeypatch.setattr(Engine, "_worth_sharing", whatever_the_work)
+    for held in (100, 10_000):
+        monkeypatch.setattr(candidates_torch, "_SCORES_AT_ONCE", {"cpu": held})
+        assert same(Search(embedding, device="cpu").analogies(questions, 3, method=method), direct)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    ("unknown", "zero", "fewest", "way"),
+    [(False, False, 6, ", shared words"), (True, False, 6, ", shared words"), (False, True, 6, ", shared words"),
+     (False, False, 300, "")],
+    ids=["shared words", "unknown words among them", "a row of zeros", "hardly any shared word"],
+)  # fmt: skip
+def test_words_are_shared_where_that_pays(
+    unknown: bool, zero: bool, fewest: int, way: str, device: Device, rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     vectors = rng.normal(size=(700, 8))
     vectors[-1] *= not zero
     embedding = Embedding(None, vectors)
     terms = rng.choice(fewest, (100, 3), replace=fewest < 300)
     questions = [["?" if unknown and number == 7 else str(row) for row in term] for number, term in enumerate(terms)]
-    direct = Search(embedding, device="numpy").analogies(questions, 4, missing="skip")
-    monkeypatch.setattr(engine_module, "_WORTH_NUMBA", 100 * vectors.size - 10 * vectors.size)
-    found = Search(embedding, device="numpy").analogies(questions, 4, missing="skip")
-    assert (direct.device, found.device) == ("numpy", device)
+    direct = Search(embedding, device=device).analogies(questions, 4, missing="skip")
+    for worth in ("_WORTH_NUMBA", "_WORTH_LOADED"):
+        monkeypatch.setattr(engine_module, worth, 100 * vectors.size - 10 * vectors.size)
+    found = Search(embedding, device=device).analogies(questions, 4, missing="skip")
+    assert (direct.device, found.device) == (device, ("numba" if device == "numpy" else device) + way)
     assert same(direct, found)
+
+
+@cases
+def test_queries_are_answered_alike_on_every_way(
+    kind: Kind, n: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedding = made(kind, n, 20)
+    terms = rng.integers(0, n, (8, 3))
+    queries = np.concatenate([rng.normal(size=(3, 20)), embedding.unit.vectors[terms[:, 0]], np.zeros((1, 20))])
+    questions = [tuple(map(str, question)) for question in terms]
+
+    def ask(embedding: Embedding, size: int) -> list[Neighbours]:
+        search = Search(embedding, device="numpy")
+        parts = [slice(start, start + size) for start in range(0, 12, size)]
+        return [
+            asked
+            for k in ([1, min(n, 70) + 5] if n < 5000 else [1, 10])
+            for part in parts
+            for asked in (
+                search.nearest(queries[part], k),
+                search.similar([a for a, _, _ in questions[part]], k),
+                search.analogies(questions[part], k),
+            )
+        ]
+
+    def ways(found: list[Neighbours]) -> set[str]:
+        return {one.device for one in found if len(one)}
+
+    whole = ask(embedding, 12)
+    monkeypatch.setattr(engine_module, "_WORTH_NUMBA", 0)
+    monkeypatch.setattr(engine_module, "_WORTH_LOADED", 0)
+    monkeypatch.setattr(Engine, "_worth_sharing", lambda *_: False)
+    fused = ask(embedding, 12)
+    assert all(same(a, b) for a, b in zip(whole, fused, strict=True))
+    # New: no unit rows have been made of it.
+    alone = ask(made(kind, n, 20), 1)
+    monkeypatch.setattr(engine_module, "_WORTH_SKETCH", 0)
+    sketched = ask(made(kind, n, 20), 1)
+    assert all(same(a, b) for a, b in zip(alone, sketched, strict=True))
+    for start, batch in zip((0, 36), (whole[:3], whole[3:]), strict=True):
+        for number in range(12):
+            for one, many in zip(alone[start + 3 * number : start + 3 * number + 3], batch, strict=True):
+                if len(one.rows):
+                    assert one.rows.tobytes() == many.rows[number].tobytes()
+                    assert one.scores.tobytes() == many.scores[number].tobytes()
+    assert ways(whole) | ways(alone) <= {"numpy"}
+    if kind is normal and n == 5000:
+        assert ways(fused) == {"numba"}
+        assert ways(sketched) == {"numba, sketch"}
+
+
+def test_single_queries_read_a_sketch_once_there_are_many(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedding = Embedding(None, rng.normal(size=(3000, 30)))
+    monkeypatch.setattr(engine_module, "_WORTH_SKETCH", 5 * 3000 * 30)
+    search = Search(embedding, device="numpy")
+    found = [search.similar([str(i)], 3) for i in range(8)]
+    assert [one.device for one in found] == ["numpy"] * 4 + ["numba, sketch"] * 4
+    assert search._engine._units is None
+    batch = search.similar(map(str, range(8)), 3)
+    assert [one.rows[0].tolist() for one in found] == batch.rows.tolist()
 
 
 @pytest.mark.parametrize("d", [1, 2, 50, 300, 2000])
@@ -539,7 +638,7 @@ def test_work_in_many_pieces_changes_nothing(monkeypatch: pytest.MonkeyPatch, rn
     whole = {device: ask(device) for device in DEVICES}
     monkeypatch.setattr(candidates_numpy, "_SCORES_AT_ONCE", 10_000)
     monkeypatch.setattr(candidates_torch, "_SCORES_AT_ONCE", {"cpu": 10_000})
-    monkeypatch.setattr(exact, "_PAIRS_AT_ONCE", 7)
+    monkeypatch.setattr(exact, "_NUMBERS_AT_ONCE", 42)
     assert len(list(candidates_numpy._spans(48, 600))) == 3
     assert len(list(candidates_torch._spans(48, 5 * 600, torch.device("cpu")))) == 16
     for device in DEVICES:
@@ -668,6 +767,36 @@ def test_autocast_does_not_change_the_answers(rng: np.random.Generator) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = Search(embedding, device="cpu").similar(embedding.head(300), 10)
     assert same(found, expected)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("n", [1, 1100, 50_000])
+def test_a_gpu_shares_words_as_the_cpu_does(
+    kind: Kind, n: int, method: Method, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedding = made(kind, n, 64)
+    questions = [tuple(map(str, question)) for question in rng.choice(rng.integers(0, n, 40), (300, 3))]
+    direct = [Search(embedding, device="numpy").analogies(questions, k, method=method) for k in (1, 10)]
+    monkeypatch.setattr(Engine, "_worth_sharing", whatever_the_work)
+    shared = [Search(embedding, device="cuda").analogies(questions, k, method=method) for k in (1, 10)]
+    assert all(same(a, b) for a, b in zip(direct, shared, strict=True))
+    if kind is normal:
+        assert {found.device for found in shared} == {"cuda, shared words"}
+
+
+@pytest.mark.gpu
+def test_shared_words_on_a_gpu_keep_to_their_memory(rng: np.random.Generator) -> None:
+    units = np.array(Embedding(None, rng.normal(size=(200_000, 100))).unit.vectors)
+    terms = rng.integers(0, 800, (20_000, 3))
+    on_gpu = torch.from_numpy(units).to("cuda")
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    none = np.empty(0, dtype=np.int64)
+    found = shared_words_torch.candidates(on_gpu, terms, 5, terms, none, multiply=False)
+    assert len(found.unsure) <= 200
+    assert torch.cuda.max_memory_allocated() - before < 12 * 2**30
 
 
 @pytest.mark.gpu

@@ -231,12 +231,15 @@ def evaluate_analogies(
     covered: npt.NDArray[np.bool_] = np.all(terms >= 0, axis=1) & np.any(answers >= 0, axis=1)
     asked, expected = terms[covered], answers[covered]
     engine = Engine(vocabulary, device)
-    found, used = engine.analogies(asked, _GENSIM_TOPN if rules == "gensim" else 1, method)
+    found, used = engine.analogies(asked, _how_many(asked, canon) if rules == "gensim" else 1, method)
     verdicts = np.full((2, len(terms)), NOT_COVERED, dtype=np.int8)
     verdicts[0, covered] = _is_right(found.rows, asked, expected, canon)
-    # With the inputs let in, the best answer is the best of the others or one of the three.
-    candidates = np.sort(np.concatenate([found.rows[:, :1], asked], axis=1), axis=1)
-    scores = engine.analogy_scores(asked, candidates, method)
+    # With the inputs let in, the best answer is the best of the others or one of the three; of equals the lowest row.
+    candidates = np.concatenate([found.rows[:, :1], asked], axis=1)
+    scores = np.concatenate([found.scores[:, :1], engine.analogy_scores(asked, asked, method)], axis=1)
+    scores[np.isnan(scores)] = -np.inf
+    order = np.argsort(candidates, axis=1)
+    candidates, scores = (np.take_along_axis(x, order, axis=1) for x in (candidates, scores))
     best = np.take_along_axis(candidates, np.argmax(scores, axis=1)[:, None], axis=1)
     verdicts[1, covered] = (canon[best] == expected).any(axis=1) & np.isfinite(scores).any(axis=1)
     ranked = None
@@ -270,25 +273,31 @@ def _pairs(terms: Integers, answers: Integers, covered: npt.NDArray[np.bool_], n
 def _resolve(
     vocabulary: Embedding, questions: Sequence[tuple[Any, ...]], rules: Rules
 ) -> tuple[Integers, Integers, Integers]:
-    """Which row stands for each row (the first written alike); of each question its three rows and its answers' rows.
+    """Which row stands for each row; of each question its three rows and its answers' rows.
 
-    Shapes (n + 1,), (q, 3) and (q, most answers to one); -1 for what is unknown, or not there.
+    Shapes (n + 1,), (q, 3) and (q, most answers to one); -1 for what is unknown, or not there. For rows written like a
+    word of a question the first of them stands, if capitals are ignored; any other row stands for itself.
     """
     texts = [(*question[:4], *(question[4] if len(question) == 5 else ())) for question in questions]
     flat = [word for words in texts for word in words]
+    # One more at the end, so that row -1 (no answer) stands for itself and equals nothing.
+    canon = np.append(np.arange(len(vocabulary), dtype=np.int64), -1)
     if rules == "cased":
-        # One more at the end, so that row -1 (no answer) stands for itself and equals nothing.
-        canon = np.append(np.arange(len(vocabulary), dtype=np.int64), -1)
         rows = vocabulary.rows(flat, missing="mark")
     else:
-        upper = lookup.capitals(vocabulary)
-        first = lookup.first_rows(upper)
-        canon = np.array([*map(first.__getitem__, upper), -1], dtype=np.int64)
-        rows = np.array([first.get(word.upper(), -1) for word in flat], dtype=np.int64)
+        like, firsts, first = lookup.alike(vocabulary, flat)
+        canon[like] = firsts  # of the others none is ever compared with
+        rows = np.array([first[word] for word in flat], dtype=np.int64)
     table = np.full((len(texts), max(map(len, texts), default=4)), -1, dtype=np.int64)
     sizes = np.array([len(words) for words in texts], dtype=np.int64)
     table[np.arange(table.shape[1]) < sizes[:, None]] = rows
     return canon, table[:, :3], table[:, 3:]
+
+
+def _how_many(asked: Integers, canon: Integers) -> int:
+    """How many of the best answers gensim's rule can come to look at: one more than the inputs have case variants."""
+    alike = np.bincount(canon[:-1], minlength=1)[canon[asked]] - 1 if len(asked) else np.zeros((1, 3), np.int64)
+    return min(_GENSIM_TOPN, 1 + int(alike.sum(axis=1).max()))
 
 
 def _is_right(rows: Integers, asked: Integers, expected: Integers, canon: Integers) -> npt.NDArray[np.bool_]:

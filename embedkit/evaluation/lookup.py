@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -27,23 +27,33 @@ def head(embedding: Embedding, restrict: int | None) -> Embedding:
     return embedding.head(int(restrict))
 
 
-def capitals(embedding: Embedding) -> list[str]:
-    """Every label in capitals."""
+def alike(embedding: Embedding, words: Iterable[str]) -> tuple[list[int], list[int], dict[str, int]]:
+    """The rows whose labels are written like one of `words` if capitals are ignored.
+
+    Returns
+    -------
+    list of int
+        These rows, ascending.
+    list of int
+        Of each of them the first row that is written like it.
+    dict of str to int
+        Of each word, as it is given, that first row; -1 where there is none.
+    """
+    capitals = {word: word.upper() for word in set(words)}
+    wanted = set(capitals.values())
     # All at once: no capital letter depends on the labels around it, and none is a line feed.
-    return "\n".join(embedding).upper().split("\n") if len(embedding) else []
-
-
-def first_rows(upper: Sequence[str]) -> dict[str, int]:
-    """The first row written alike, of labels in capitals."""
-    return dict(zip(reversed(upper), range(len(upper) - 1, -1, -1), strict=True))
+    upper = embedding.labels.blob[1:-1].decode().upper().split("\n") if len(embedding) else []
+    rows = [row for row, label in enumerate(upper) if label in wanted]
+    first = {upper[row]: row for row in reversed(rows)}
+    return rows, [first[upper[row]] for row in rows], {word: first.get(big, -1) for word, big in capitals.items()}
 
 
 def find(embedding: Embedding, words: Sequence[str], ignore_case: bool) -> Integers:
     """The row of each word, (m,), -1 where there is none; of several that differ in capitals the first."""
     if not ignore_case:
         return embedding.rows(words, missing="mark")
-    first = first_rows(capitals(embedding))
-    return np.array([first.get(word.upper(), -1) for word in words], dtype=np.int64)
+    _, _, first = alike(embedding, words)
+    return np.array([first[word] for word in words], dtype=np.int64)
 
 
 def units_of(embedding: Embedding, rows: Integers) -> tuple[npt.NDArray[np.float32], Integers]:

@@ -206,7 +206,7 @@ def _overlaps(a: Embedding, b: Embedding, k: int, device: Device) -> Doubles:
     overlaps = np.full(len(a), np.nan)
     for start in range(0, len(a), _ASKED_AT_ONCE):
         asked = np.arange(start, min(start + _ASKED_AT_ONCE, len(a)))
-        found = [one.nearest(one.units[asked].astype(np.float64), k, asked[:, None])[0].rows for one in engines]
+        found = [one.nearest(one.unit_of(asked).astype(np.float64), k, asked[:, None])[0].rows for one in engines]
         common = _common(*found)
         every = (found[0] >= 0).sum(axis=1) + (found[1] >= 0).sum(axis=1) - common
         np.divide(common, every, out=overlaps[asked[0] : asked[-1] + 1], where=every > 0)

@@ -12,7 +12,7 @@ _SCORES_AT_ONCE = 1 << 24  # float32 values held at a time: 64 MB
 
 
 def by_cosine(
-    units: Floats, queries: Floats, k: int, skip: Integers, dead: Integers
+    units: Floats, queries: Floats, k: int, skip: Integers, dead: Integers, inverse: Floats | None = None
 ) -> Iterator[tuple[Integers, Integers]]:
     """Pairs (query, row) among which are the `k` best rows of each query by inner product.
 
@@ -28,6 +28,8 @@ def by_cosine(
         (m, s) int64 rows that are no answer to that query; -1 for none.
     dead
         (z,) int64 rows that are never an answer.
+    inverse
+        (n,) float32 one over the lengths of the rows, if they are not unit rows.
 
     Yields
     ------
@@ -37,6 +39,8 @@ def by_cosine(
     slack = np.float32(2 * tolerance(units.shape[1]))
     for start, stop in _spans(len(queries), len(units)):
         scores = queries[start:stop] @ units.T
+        if inverse is not None:
+            scores *= inverse
         _strike(scores, skip[start:stop], dead)
         query, row = _select(scores, scores, k, slack)
         yield query + start, row
@@ -80,23 +84,15 @@ def _strike(scores: Floats, skip: Integers, dead: Integers) -> None:
 
 
 def _select(low: Floats, high: Floats, k: int, slack: np.float32) -> tuple[Integers, Integers]:
-    """Pairs whose `high` is at least the k-th largest `low` of their query, less `slack`.
-
-    The maxima of blocks stand in for the scores: k blocks hold at least k scores no smaller than the k-th largest
-    maximum, so that is a lower bound of the k-th largest score, and only few blocks reach it.
-    """
+    """Pairs whose `high` is at least the k-th largest `low` of their query, less `slack`."""
     m, n = low.shape
     width = n // BLOCK
+    threshold = kth_largest(low, k) - slack
     if width < 4 * k:
-        threshold = _kth_largest(low, k) - slack
         query, row = np.nonzero((high >= threshold[:, None]) & (high > -np.inf))
         return query, row
-    # Block j holds the columns j, j + width, j + 2 width, ...: maxima are then taken over whole rows of memory at once.
-    lows, highs = (x[:, : BLOCK * width].reshape(m, BLOCK, width) for x in (low, high))
-    low_maxima = lows.max(axis=1)
-    high_maxima = low_maxima if high is low else highs.max(axis=1)
-    threshold = _kth_largest(low_maxima, k) - slack
-    block_query, block = np.nonzero(high_maxima >= threshold[:, None])
+    highs = high[:, : BLOCK * width].reshape(m, BLOCK, width)
+    block_query, block = np.nonzero(highs.max(axis=1) >= threshold[:, None])
     values = highs[block_query, :, block]
     hit, place = np.nonzero((values >= threshold[block_query, None]) & (values > -np.inf))
     tail = high[:, BLOCK * width :]
@@ -107,8 +103,17 @@ def _select(low: Floats, high: Floats, k: int, slack: np.float32) -> tuple[Integ
     )
 
 
-def _kth_largest(values: Floats, k: int) -> Floats:
-    """The k-th largest of each row, the smallest where there are fewer."""
-    place = max(values.shape[1] - k, 0)
-    kth: Floats = np.partition(values, place, axis=1)[:, place]
+def kth_largest(scores: Floats, k: int) -> Floats:
+    """The k-th largest of each row of `scores` (m, n), the smallest where there are fewer; or a little less.
+
+    The maxima of blocks stand in for the scores: k blocks hold at least k scores no smaller than the k-th largest
+    maximum, so that is a lower bound of the k-th largest score, and only few blocks reach it.
+    """
+    m, n = scores.shape
+    width = n // BLOCK
+    if width >= 4 * k:
+        # Block j holds the columns j, j + width, j + 2 width, ...: maxima are then taken over whole rows of memory.
+        scores = scores[:, : BLOCK * width].reshape(m, BLOCK, width).max(axis=1)
+    place = max(scores.shape[1] - k, 0)
+    kth: Floats = np.partition(scores, place, axis=1)[:, place]
     return kth

@@ -69,8 +69,13 @@ def full_precision(device: torch.device) -> Iterator[None]:
         yield
 
 
+def scores_at_once(device: torch.device) -> int:
+    """How many float32 values to hold at a time."""
+    return _SCORES_AT_ONCE.get(device.type, _SCORES_AT_ONCE_GPU)
+
+
 def _spans(m: int, n: int, device: torch.device) -> Iterator[tuple[int, int]]:
-    step = max(1, _SCORES_AT_ONCE.get(device.type, _SCORES_AT_ONCE_GPU) // max(n, 1))
+    step = max(1, scores_at_once(device) // max(n, 1))
     return ((start, min(start + step, m)) for start in range(0, m, step))
 
 

@@ -24,7 +24,7 @@ Integers = npt.NDArray[np.int64]
 
 MUL_EPSILON = 1e-6  # Levy & Goldberg 2014's epsilon, which keeps 3CosMul from dividing by zero
 BLOCK = 64  # scores that share one maximum
-_PAIRS_AT_ONCE = 1 << 15  # candidates scored at a time: some tens of megabytes
+_NUMBERS_AT_ONCE = 1 << 16  # of the candidates that are scored at a time: half a megabyte, which stays in the cache
 
 
 class TopK(NamedTuple):
@@ -53,8 +53,9 @@ def cosine_scores(units: Floats, queries: Doubles | Floats, query: Integers, row
         (p,) int64 pairs.
     """
     scores = np.empty(len(row), dtype=np.float64)
-    for start in range(0, len(row), _PAIRS_AT_ONCE):
-        part = slice(start, start + _PAIRS_AT_ONCE)
+    step = max(1, _NUMBERS_AT_ONCE // max(units.shape[1], 1))
+    for start in range(0, len(row), step):
+        part = slice(start, start + step)
         x, y = queries[query[part]].astype(np.float64), units[row[part]].astype(np.float64)
         # A product and a sum along each row, not a matrix product: its order does not depend on the number of rows.
         scores[part] = (x * y).sum(axis=1) / np.sqrt((x * x).sum(axis=1) * (y * y).sum(axis=1))

@@ -12,15 +12,18 @@ import numpy.typing as npt
 
 from embedkit.embedding import Embedding
 from embedkit.errors import BadInput
-from embedkit.kernels import exact
-from embedkit.kernels.exact import Doubles, Integers, TopK
+from embedkit.kernels import candidates_numpy, exact
+from embedkit.kernels.exact import Doubles, Floats, Integers, TopK
 
 if TYPE_CHECKING:
     import torch
 
+    from embedkit.kernels import shared_words, sketch
+
 Device: TypeAlias = Literal["auto", "numpy", "cpu", "cuda", "mps"]
 Method: TypeAlias = Literal["3cosadd", "3cosmul"]
 Pairs: TypeAlias = Iterator[tuple[Integers, Integers]]
+Score: TypeAlias = Callable[[Integers, Integers], Doubles]
 
 DEVICES: tuple[Device, ...] = ("auto", "numpy", "cpu", "cuda", "mps")
 METHODS: tuple[Method, ...] = ("3cosadd", "3cosmul")
@@ -28,12 +31,17 @@ METHODS: tuple[Method, ...] = ("3cosadd", "3cosmul")
 # Multiplications from which "auto" imports torch to look for a GPU: importing costs some seconds, and this is about
 # two minutes of them on one core (some 16 G a second).
 _WORTH_TORCH = 2e12
-# Multiplications from which loading (the first time, compiling) the numba kernel pays: about two seconds of them.
+# Multiplications from which loading (the first time, compiling) the numba kernels pays: about two seconds of them.
 _WORTH_NUMBA = 3e10
+_WORTH_LOADED = 1e8  # once they are loaded: some milliseconds, so that starting threads does not matter
+# The same of single queries, which take the time to read the rows: seventeen queries of 400,000 rows of 300 numbers.
+_WORTH_SKETCH = 2e9
+_FEW = 4  # queries that are answered one by one
+_FEW_ROWS = 1000  # whose unit vectors are made by themselves
 
 
 class Engine:
-    """The unit rows of an Embedding on a device, answering in row numbers.
+    """The rows of an Embedding on a device, answering in row numbers.
 
     Parameters
     ----------
@@ -44,8 +52,8 @@ class Engine:
 
     Attributes
     ----------
-    units : ndarray of shape (n, d), float32
-        The unit rows.
+    n, d : int
+        How many rows there are, and how wide they are.
     dead : ndarray of shape (z,), int64
         Rows of zeros, which are never an answer.
 
@@ -60,10 +68,29 @@ class Engine:
             raise BadInput(f"device is one of {', '.join(DEVICES)}, not '{device}'")
         if device not in ("auto", "numpy"):
             _check_available(device)
-        self.device = device
-        self.units = embedding.unit.vectors
+        self.embedding, self.device = embedding, device
+        self.n, self.d = embedding.shape
         self.dead: Integers = np.flatnonzero(embedding.norms == 0)
+        self._units: Floats | None = None
         self._on_device: dict[str, torch.Tensor] = {}
+        self._alone = 0.0  # multiplications done for single queries
+        self._inverse: Floats | None = None
+        self._sketch: sketch.Sketch | None = None
+
+    @property
+    def units(self) -> Floats:
+        """All unit rows, (n, d) float32; made when first asked for, which takes as much memory as the rows."""
+        if self._units is None:
+            self._units = self.embedding.unit.vectors
+        return self._units
+
+    def unit_of(self, rows: Integers) -> Floats:
+        """The unit vectors of some rows, of any shape, (..., d) float32; the same bits as in `units`."""
+        if self._units is not None or rows.size > _FEW_ROWS:
+            return self.units[rows]
+        needed, place = np.unique(rows, return_inverse=True)
+        vectors: Floats = self.embedding.take(needed).unit.vectors[place.reshape(rows.shape)]
+        return vectors
 
     def nearest(self, queries: Doubles, k: int, skip: Integers) -> tuple[TopK, str]:
         """The `k` best rows by cosine.
@@ -82,19 +109,13 @@ class Engine:
         TopK
             Rows and scores, both (m, k), or (m, n) where there are fewer than k rows.
         str
-            The device that was used.
+            What computed the candidates; see `embedkit.search.Neighbours`.
         """
         k = self._k(k)
         asked = np.flatnonzero((queries != 0).any(axis=1))
         unit = unit_queries(queries[asked])
-        device = self._device(len(asked))
-        single = unit.astype(np.float32)
-        pairs = self._kernel(device).by_cosine(self._at(device), single, k, skip[asked], self.dead)
-
-        def score(query: Integers, row: Integers) -> Doubles:
-            return exact.cosine_scores(self.units, unit, query, row)
-
-        return self._ranked(pairs, score, asked, len(queries), k), device
+        pairs, device = self._by_cosine(unit, k, skip[asked])
+        return self._ranked(pairs, self._cosines(unit), asked, len(queries), k), device
 
     def analogies(
         self, terms: Integers, k: int, method: Method = "3cosadd", exclude_inputs: bool = True
@@ -121,28 +142,25 @@ class Engine:
         asked = np.flatnonzero(answerable)
         wanted, unit = terms[asked], unit_queries(queries[asked])
         skip = wanted if exclude_inputs else wanted[:, :0]
-        device = self._device(len(asked))
+
+        def direct(part: Integers) -> tuple[Pairs, str]:
+            if product:
+                device = self._device(len(part))
+                pairs: Pairs = self._kernel(device).by_product(self._at(device), wanted[part], k, skip[part], self.dead)
+            else:
+                pairs, device = self._by_cosine(unit[part], k, skip[part])
+            return ((part[query], row) for query, row in pairs), device
 
         def score(query: Integers, row: Integers) -> Doubles:
-            if product:
-                return exact.multiplied_scores(self.units, wanted, query, row)
-            return exact.cosine_scores(self.units, unit, query, row)
+            return exact.multiplied_scores(self.units, wanted, query, row)
 
-        def direct(part: Integers) -> Pairs:
-            kernel, units = self._kernel(device), self._at(device)
-            if product:
-                pairs: Pairs = kernel.by_product(units, wanted[part], k, skip[part], self.dead)
-            else:
-                pairs = kernel.by_cosine(units, unit[part].astype(np.float32), k, skip[part], self.dead)
-            return ((part[query], row) for query, row in pairs)
-
-        if device != "numpy" or not self._worth_sharing(wanted):
-            return self._ranked(direct(np.arange(len(asked))), score, asked, len(terms), k), device
-        from embedkit.kernels import shared_words
-
-        shared = shared_words.candidates(self.units, wanted, k, skip, multiply=product)
-        pairs = chain([(shared.query, shared.row)], direct(shared.unsure))
-        return self._ranked(pairs, score, asked, len(terms), k), "numba"
+        if self._worth_sharing(wanted, product):
+            shared, device = self._by_shared_words(wanted, k, skip, product)
+            rest, _ = direct(shared.unsure)
+            pairs: Pairs = chain([(shared.query, shared.row)], rest)
+        else:
+            pairs, device = direct(np.arange(len(asked)))
+        return self._ranked(pairs, score if product else self._cosines(unit), asked, len(terms), k), device
 
     def analogy_scores(self, terms: Integers, rows: Integers, method: Method = "3cosadd") -> Doubles:
         """What given rows score as answers to questions a - b + c.
@@ -167,7 +185,7 @@ class Engine:
         if method == "3cosmul":
             scores[query, place] = exact.multiplied_scores(self.units, terms, query, rows[query, place])
         else:
-            scores[query, place] = exact.cosine_scores(self.units, queries, query, rows[query, place])
+            scores[query, place] = self._cosines(queries)(query, rows[query, place])
         return scores
 
     # -- how it is done ------------------------------------------------------------------------------------------
@@ -175,8 +193,8 @@ class Engine:
     def _questions(self, terms: Integers, method: Method) -> tuple[Doubles, npt.NDArray[np.bool_]]:
         """A - b + c of each question, (m, d), and which of them can be answered."""
         answerable: npt.NDArray[np.bool_] = np.all(terms >= 0, axis=1)
-        queries = np.zeros((len(terms), self.units.shape[1]))
-        a, b, c = (self.units[terms[answerable, j]].astype(np.float64) for j in range(3))
+        queries = np.zeros((len(terms), self.d))
+        a, b, c = (self.unit_of(terms[answerable, j]).astype(np.float64) for j in range(3))
         queries[answerable] = a - b + c
         if method == "3cosmul":
             # A row of zeros has no direction, so neither has a product of angles with it.
@@ -185,31 +203,95 @@ class Engine:
             answerable &= (queries != 0).any(axis=1)
         return queries, answerable
 
-    def _ranked(
-        self, pairs: Pairs, score: Callable[[Integers, Integers], Doubles], asked: Integers, m: int, k: int
-    ) -> TopK:
+    def _cosines(self, queries: Doubles) -> Score:
+        """What scores pairs of `queries` and rows exactly."""
+
+        def score(query: Integers, row: Integers) -> Doubles:
+            if self._units is not None or len(row) > _FEW_ROWS:
+                return exact.cosine_scores(self.units, queries, query, row)
+            return exact.cosine_scores(self.unit_of(row), queries, query, np.arange(len(row)))
+
+        return score
+
+    def _by_cosine(self, unit: Doubles, k: int, skip: Integers) -> tuple[Pairs, str]:
+        """Candidates for unit queries, and what finds them."""
+        device, single = self._device(len(unit)), unit.astype(np.float32)
+        if device != "numpy":
+            return self._kernel(device).by_cosine(self._at(device), single, k, skip, self.dead), device
+        if 0 < len(unit) <= _FEW:
+            return self._alone_by_cosine(single, k, skip)
+        if self._worth_numba(len(unit)):
+            from embedkit.kernels import fused
+
+            return fused.by_cosine(self.units, single, k, skip, self.dead), "numba"
+        return self._kernel(device).by_cosine(self.units, single, k, skip, self.dead), device
+
+    def _alone_by_cosine(self, queries: Floats, k: int, skip: Integers) -> tuple[Pairs, str]:
+        """Candidates for a few queries, read from the rows as they are: no unit rows are made for them."""
+        if self._inverse is None:
+            norms = self.embedding.norms
+            # Products with longer or shorter rows might overflow or vanish; smaller storage has to be decoded anyhow.
+            plain = ((norms == 0) | ((norms > 1e-30) & (norms < 1e30))).all() and self.embedding.storage == "float32"
+            inverse = np.divide(1, norms, out=np.zeros(self.n), where=norms > 0) if plain else norms > 0
+            self._inverse = inverse.astype(np.float32)
+            self._rows = self.embedding.vectors if plain else self.units
+        rows, inverse = self._rows, self._inverse
+        self._alone += float(len(queries)) * rows.size
+        if self._alone >= _WORTH_SKETCH:
+            from embedkit.kernels import sketch
+
+            if self._sketch is None:
+                self._sketch = sketch.sketched(rows, inverse)
+            found = [
+                sketch.by_sketch(self._sketch, rows, inverse, query, k, some, self.dead)
+                for query, some in zip(queries, skip, strict=True)
+            ]
+            if all(one is not None for one in found):
+                named = [(np.full(len(one), i), one) for i, one in enumerate(found) if one is not None]
+                return iter(named), "numba, sketch"
+        return candidates_numpy.by_cosine(rows, queries, k, skip, self.dead, inverse), "numpy"
+
+    def _by_shared_words(
+        self, terms: Integers, k: int, skip: Integers, multiply: bool
+    ) -> tuple[shared_words.Shared, str]:
+        device = self._device(len(terms))
+        if device == "numpy":
+            from embedkit.kernels import shared_words
+
+            found = shared_words.candidates(self.units, terms, k, skip, self.dead, multiply=multiply)
+            return found, "numba, shared words"
+        from embedkit.kernels import shared_words_torch
+
+        found = shared_words_torch.candidates(self._at(device), terms, k, skip, self.dead, multiply=multiply)
+        return found, f"{device}, shared words"
+
+    def _ranked(self, pairs: Pairs, score: Score, asked: Integers, m: int, k: int) -> TopK:
         """Candidates scored exactly and ranked; `asked` are the places of the queries among all `m`."""
         out = TopK(np.full((m, k), -1, dtype=np.int64), np.full((m, k), np.nan))
-        for query, row in pairs if len(self.units) else ():
+        for query, row in pairs if self.n else ():
             present, place = np.unique(query, return_inverse=True)
             best = exact.rank(place, row, score(query, row), len(present), k)
             out.rows[asked[present]], out.scores[asked[present]] = best
         return out
 
-    def _worth_sharing(self, terms: Integers) -> bool:
+    def _worth_sharing(self, terms: Integers, product: bool) -> bool:
         """Whether to compute the products of the distinct words once, instead of those of every question."""
-        work = float(len(terms)) * self.units.size
-        return work >= _WORTH_NUMBA and len(self.dead) == 0 and 2 * len(np.unique(terms)) <= len(terms)
+        # For 3CosMul three products a question are computed anyhow.
+        return self._worth_numba(len(terms)) and (product or 2 * len(np.unique(terms)) <= len(terms))
+
+    def _worth_numba(self, queries: int) -> bool:
+        loaded = "embedkit.kernels.running_best" in sys.modules
+        return float(queries) * self.n * self.d >= (_WORTH_LOADED if loaded else _WORTH_NUMBA)
 
     def _k(self, k: int) -> int:
         if not isinstance(k, int | np.integer) or k < 1:
             raise BadInput(f"k must be a whole number of 1 or more, not {k!r}")
-        return min(int(k), max(len(self.units), 1))
+        return min(int(k), max(self.n, 1))
 
     def _device(self, queries: int) -> str:
         if self.device != "auto":
             return self.device
-        work = float(queries) * self.units.size
+        work = float(queries) * self.n * self.d
         if "torch" in sys.modules or work >= _WORTH_TORCH:
             import torch
 
@@ -219,8 +301,6 @@ class Engine:
 
     def _kernel(self, device: str) -> Any:
         if device == "numpy":
-            from embedkit.kernels import candidates_numpy
-
             return candidates_numpy
         from embedkit.kernels import candidates_torch
 

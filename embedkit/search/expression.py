@@ -23,9 +23,9 @@ two characters themselves. Text is parsed, never run.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -70,15 +70,25 @@ class Call:
 Node: TypeAlias = Label | Sum | Call
 
 
+def _mean(vectors: list[Doubles], _: Doubles) -> Doubles:
+    total = vectors[0]
+    for vector in vectors[1:]:
+        total = total + vector
+    return total / len(vectors)
+
+
 def _along(x: Doubles, direction: Doubles) -> Doubles:
-    length = float(direction @ direction)
+    # Sums along each row, not matrix products: their order does not depend on the number of rows.
+    length = (direction * direction).sum(axis=-1, keepdims=True)
+    share = (x * direction).sum(axis=-1, keepdims=True)
     # Along no direction nothing lies.
-    return direction * (float(x @ direction) / length) if length > 0 else np.zeros_like(x)
+    along: Doubles = direction * np.divide(share, length, out=np.zeros_like(length), where=length > 0)
+    return along
 
 
-# Function -> how many vectors it takes (None: one or more), whether a number follows, and what it does.
-_FUNCTIONS: dict[str, tuple[int | None, bool, Callable[[list[Doubles], float], Doubles]]] = {
-    "mean": (None, False, lambda vectors, _: np.mean(vectors, axis=0)),
+# Function -> how many vectors it takes (None: one or more), whether a number follows, and what it does to many at once.
+_FUNCTIONS: dict[str, tuple[int | None, bool, Callable[[list[Doubles], Doubles], Doubles]]] = {
+    "mean": (None, False, _mean),
     "project": (2, False, lambda vectors, _: _along(*vectors)),
     "reject": (2, False, lambda vectors, _: vectors[0] - _along(*vectors)),
     "interpolate": (2, True, lambda vectors, t: (1 - t) * vectors[0] + t * vectors[1]),
@@ -223,6 +233,15 @@ def labels_of(node: Node) -> Iterator[str]:
             yield from labels_of(child)
 
 
+def shape(node: Node) -> object:
+    """What `node` has in common with others that differ in labels and numbers only; it can be hashed."""
+    if isinstance(node, Label):
+        return ""
+    if isinstance(node, Call):
+        return node.function, *map(shape, node.arguments)
+    return "", *(shape(child) for _, child in node.terms)
+
+
 def evaluate(node: Node, vectors: Vectors) -> Doubles:
     """The vector that `node` comes to.
 
@@ -237,12 +256,41 @@ def evaluate(node: Node, vectors: Vectors) -> Doubles:
     -------
     ndarray of shape (d,), float64
     """
-    if isinstance(node, Label):
-        return vectors[node.name]
-    if isinstance(node, Call):
-        return _FUNCTIONS[node.function][2]([evaluate(child, vectors) for child in node.arguments], node.number)
-    first, *others = node.terms
-    total = first[0] * evaluate(first[1], vectors)
-    for weight, child in others:
-        total = total + weight * evaluate(child, vectors)
+    made: Doubles = evaluate_many([node], np.array([[vectors[label] for label in labels_of(node)]]))[0]
+    return made
+
+
+def evaluate_many(nodes: Sequence[Node], vectors: Doubles) -> Doubles:
+    """The vectors that m expressions of one shape come to, each the same bits as alone.
+
+    Parameters
+    ----------
+    nodes
+        m expressions, all of the same `shape`.
+    vectors
+        (m, s, d) float64: of each its labels' vectors, in the order of `labels_of`.
+
+    Returns
+    -------
+    ndarray of shape (m, d), float64
+    """
+    return _evaluate(nodes, iter(vectors.transpose(1, 0, 2)))
+
+
+def _evaluate(nodes: Sequence[Any], leaves: Iterator[Doubles]) -> Doubles:
+    first = nodes[0]
+    if isinstance(first, Label):
+        return next(leaves)
+    if isinstance(first, Call):
+        numbers = np.array([[node.number] for node in nodes])
+        arguments = [_evaluate([node.arguments[i] for node in nodes], leaves) for i in range(len(first.arguments))]
+        return _FUNCTIONS[first.function][2](arguments, numbers)
+
+    def term(i: int) -> Doubles:
+        weights = np.array([[node.terms[i][0]] for node in nodes])
+        return weights * _evaluate([node.terms[i][1] for node in nodes], leaves)
+
+    total = term(0)
+    for i in range(1, len(first.terms)):
+        total = total + term(i)
     return total

@@ -45,8 +45,9 @@ class Neighbours:
     unknown
         Labels that were asked with and do not exist (unless ``missing="error"``); their queries have no answers.
     device
-        What computed the candidates: ``"numpy"``, ``"numba"`` (analogies that share words), or torch on ``"cpu"``,
-        ``"cuda"``, ``"mps"``.
+        What computed the candidates: ``"numpy"``, ``"numba"``, or torch on ``"cpu"``, ``"cuda"``, ``"mps"``; followed
+        by ``", shared words"`` where the products of distinct words were shared by many analogies, or by ``", sketch"``
+        where single queries read a sketch of the rows.
     keep_empty
         Whether a query without answers keeps its place in the table (with ``missing="nan"``), or is left out of it.
     """

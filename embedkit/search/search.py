@@ -99,7 +99,7 @@ class Search:
         rows, unknown = self._rows(wanted, missing, ignore_case)
         known = rows >= 0
         queries = np.zeros((len(rows), self.embedding.width))
-        queries[known] = self._engine.units[rows[known]]
+        queries[known] = self._engine.unit_of(rows[known])
         engine = self._within(restrict)
         skip = _barred(rows[:, None], engine, exclude_inputs)
         return self._neighbours(list(wanted), *engine.nearest(queries, k, skip), unknown, missing)
@@ -174,10 +174,10 @@ class Search:
         rows, unknown = self._rows(flat, missing, ignore_case)
         names = [f"{a} - {b} + {c}" for a, b, c in asked]
         engine, terms = self._within(restrict), rows.reshape(-1, 3)
-        if (terms < len(engine.units)).all():
+        if (terms < engine.n).all():
             found = engine.analogies(terms, k, method, exclude_inputs)
         else:
-            found = restricted.analogies(self.embedding, engine, terms, k, method, exclude_inputs)
+            found = restricted.analogies(self._engine, engine, terms, k, method, exclude_inputs)
         return self._neighbours(names, *found, unknown, missing)
 
     def solve(
@@ -257,7 +257,9 @@ class Search:
         known = np.flatnonzero(
             ~np.isnan(cosines) & ~np.isin(first, self._engine.dead) & ~np.isin(second, self._engine.dead)
         )
-        cosines[known] = exact.cosine_scores(self._engine.units, self._engine.units, first[known], second[known])
+        every = np.arange(len(known))
+        units = self._engine.unit_of(np.concatenate([first[known], second[known]]))
+        cosines[known] = exact.cosine_scores(units, units, every, len(known) + every)
         return cosines[~np.isnan(cosines)] if missing == "skip" else cosines
 
     def odd_one_out(
@@ -290,7 +292,7 @@ class Search:
             part = rows[start : start + len(group)]
             start += len(group)
             if (part >= 0).all():
-                units = self._engine.units[part].astype(np.float64)
+                units = self._engine.unit_of(part).astype(np.float64)
                 odd.append(group[int(np.argmin(units @ units.mean(axis=0)))])
             elif missing == "nan":
                 odd.append(None)
@@ -338,7 +340,7 @@ class Search:
         rows, _ = self._rows(targets, missing, ignore_case)
         engine = self._within(restrict)
         skip = _barred(terms, engine, exclude_inputs)
-        barred = (skip == rows[:, None]).any(axis=1) | np.isin(rows, engine.dead) | (rows >= len(engine.units))
+        barred = (skip == rows[:, None]).any(axis=1) | np.isin(rows, engine.dead) | (rows >= engine.n)
         asked = np.flatnonzero((queries != 0).any(axis=1) & ~barred & (rows >= 0))
         ranks = np.zeros(len(texts), dtype=np.int64)
         if len(asked):
@@ -369,7 +371,7 @@ class Search:
             raise BadInput(f"restrict must be a whole number of 1 or more, or None, not {restrict!r}")
         if restrict >= len(self.embedding):
             return self._engine
-        if self._first is None or len(self._first.units) != restrict:
+        if self._first is None or self._first.n != restrict:
             self._first = Engine(self.embedding.head(int(restrict)), self._engine.device)
         return self._first
 
@@ -381,17 +383,25 @@ class Search:
         labels = [list(dict.fromkeys(expression.labels_of(node))) for node in nodes]
         flat = [label for some in labels for label in some]
         rows, unknown = self._rows(flat, missing, ignore_case)
-        vectors = np.zeros((len(rows), self.embedding.width))
-        vectors[rows >= 0] = (self._engine.units if unit else self.embedding.vectors)[rows[rows >= 0]]
         queries = np.zeros((len(texts), self.embedding.width))
         terms = np.full((len(texts), max(map(len, labels), default=0)), -1, dtype=np.int64)
+        alike: dict[
+            object, tuple[list[int], list[list[int]]]
+        ] = {}  # shape -> which expressions, and rows of their labels
         start = 0
         for i, (node, some) in enumerate(zip(nodes, labels, strict=True)):
-            part = slice(start, start + len(some))
+            part = rows[start : start + len(some)]
             start += len(some)
-            if (rows[part] >= 0).all():
-                terms[i, : len(some)] = rows[part]
-                queries[i] = expression.evaluate(node, dict(zip(some, vectors[part], strict=True)))
+            if (part >= 0).all():
+                terms[i, : len(some)] = part
+                row_of = dict(zip(some, part.tolist(), strict=True))
+                members, leaves = alike.setdefault(expression.shape(node), ([], []))
+                members.append(i)
+                leaves.append([row_of[label] for label in expression.labels_of(node)])
+        for members, leaves in alike.values():
+            known = np.array(leaves, dtype=np.int64)
+            vectors = self._engine.unit_of(known) if unit else self.embedding.vectors[known]
+            queries[members] = expression.evaluate_many([nodes[i] for i in members], vectors.astype(np.float64))
         return queries, terms, unknown
 
     def _neighbours(
@@ -402,7 +412,7 @@ class Search:
 
 def _barred(terms: Integers, engine: Engine, exclude_inputs: bool) -> Integers:
     """Of the rows of the labels that were asked with, (m, s), those that are no answers though they could be; or -1."""
-    return np.where(terms < len(engine.units), terms, -1) if exclude_inputs else terms[:, :0]
+    return np.where(terms < engine.n, terms, -1) if exclude_inputs else terms[:, :0]
 
 
 def _listed(things: Iterable[Any]) -> Iterable[Any]:
