@@ -40,9 +40,9 @@ def convert(source: Path, target: Path, chosen: Format | None, storage: Any, **h
     """Read the vectors in IN, whatever format they are in, and write them to OUT.
 
     What IN is, its content tells: embedkit's own, word2vec text or binary, fastText .vec or .bin, GloVe text, .npy,
-    .npz, CSV, TSV, Parquet, IDX images; text may be packed by gzip, bzip2 or xz. What OUT shall be, its ending tells
-    (.safetensors, .vec, .bin, .csv, .tsv, .parquet, .npz, .npy; .vec.gz) or --format. A native file (.safetensors)
-    opens in milliseconds from then on. Example: embedkit convert glove.6B.50d.txt glove.safetensors
+    .npz, CSV, TSV, JSON, Parquet, IDX images; text may be packed by gzip, bzip2 or xz. What OUT shall be, its ending
+    tells (.safetensors, .vec, .bin, .csv, .tsv, .json, .parquet, .npz, .npy; .vec.gz) or --format. A native file
+    (.safetensors) opens in milliseconds from then on. Example: embedkit convert glove.6B.50d.txt glove.safetensors
     """
     format_ = format_of(target, chosen)
     allowed = {"native": ("float32", "float16", "int8"), "npy": ("float32", "float16"), "npz": ("float32", "float16")}

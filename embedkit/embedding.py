@@ -458,6 +458,12 @@ class Embedding:
 
         write_csv(self, path)
 
+    def plot(self, **how: Any) -> Any:
+        """A matplotlib figure of a map of 2 or 3 dimensions; see `embedkit.plots.scatter_map` for what can be asked."""
+        from embedkit.plots import scatter_map
+
+        return scatter_map(self, **how)
+
     def to_gensim(self) -> Any:
         """A gensim `KeyedVectors` with the same keys, vectors and columns."""
         from embedkit.formats.keyed_vectors import to_gensim

@@ -31,7 +31,7 @@ def test_content_tells_whatever_the_name(tmp_path: Path, royals: Embedding, form
     embedding = read(path, words=tmp_path / "made.words.txt" if format_ == "npy" else None)
     assert list(embedding) == list(royals)
     assert embedding.vectors.tobytes() == royals.vectors.tobytes()
-    keeps_columns = format_ in ("native", "csv", "tsv", "parquet", "npz")
+    keeps_columns = format_ in ("native", "csv", "tsv", "json", "parquet", "npz")
     assert list(embedding.columns) == (list(royals.columns) if keeps_columns else [])
     if keeps_columns:
         assert embedding == royals

@@ -86,7 +86,7 @@ def test_what_was_written_is_read_or_was_refused(
             return
     made = read(path, words=folder / "round.words.txt" if format_ == "npy" else None)
     assert same_bits(made, embedding)
-    if format_ in ("csv", "tsv", "parquet", "npz"):
+    if format_ in ("csv", "tsv", "json", "parquet", "npz"):
         assert list(made.columns) == list(embedding.columns)
         for name, values in embedding.columns.items():
             if format_ in ("csv", "tsv") and values.dtype.kind == "U":

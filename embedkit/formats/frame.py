@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
@@ -52,13 +50,34 @@ def to_frame(embedding: Embedding) -> pd.DataFrame:
     """
     import pandas as pd
 
+    names = _free_names(embedding)
+    index = pd.Index(list(embedding), name="label", dtype=object)
+    frame = pd.DataFrame(dict(embedding.columns), index=index)
+    return pd.concat([frame, pd.DataFrame(embedding.vectors, index=index, columns=names)], axis=1)
+
+
+def named_frame(embedding: Embedding, names: Sequence[str]) -> pd.DataFrame:
+    """A DataFrame of the dimensions only, float32, which are called `names`, with the labels in the index."""
+    import pandas as pd
+
+    index = pd.Index(list(embedding), name="label", dtype=object)
+    return pd.DataFrame(embedding.vectors, index=index, columns=list(names))
+
+
+def _free_names(embedding: Embedding) -> list[str]:
+    """Names of the dimensions, which no column may have."""
     names = dimension_names(embedding.width)
     clash = set(names) & set(embedding.columns)
     if clash:
         raise BadInput(f"column '{printable(min(clash))}' has the name of a dimension: rename it")
-    index = pd.Index(list(embedding), name="label", dtype=object)
-    frame = pd.DataFrame(dict(embedding.columns), index=index)
-    return pd.concat([frame, pd.DataFrame(embedding.vectors, index=index, columns=names)], axis=1)
+    return names
+
+
+def check_names(embedding: Embedding) -> None:
+    """Refuse a column that is called as a dimension is, or ``label``: a table has each name once."""
+    _free_names(embedding)
+    if "label" in embedding.columns:
+        raise BadInput("column 'label' has the name of the labels, and a table has each name once: rename it")
 
 
 def from_frame(frame: pd.DataFrame, *, columns: Sequence[str] = ()) -> Embedding:
@@ -103,7 +122,7 @@ def from_frame(frame: pd.DataFrame, *, columns: Sequence[str] = ()) -> Embedding
     )
 
 
-def write_csv(embedding: Embedding, path: str | os.PathLike[str] | BinaryIO) -> None:
+def write_csv(embedding: Embedding, path: str | os.PathLike[str] | BinaryIO, *, safe_text: bool = False) -> None:
     """Write ``label, columns, dimensions`` as CSV (UTF-8, strings quoted), all or nothing.
 
     Numbers are written so that reading them as float32 gives the same bits. To read words such as ``nan`` or ``null``
@@ -115,6 +134,9 @@ def write_csv(embedding: Embedding, path: str | os.PathLike[str] | BinaryIO) -> 
         What to write.
     path
         The file, or a binary stream that is open for writing.
+    safe_text
+        Put an apostrophe before text that a spreadsheet would take for a formula; see
+        `embedkit.formats.table_rows.write_table`.
 
     Raises
     ------
@@ -123,10 +145,8 @@ def write_csv(embedding: Embedding, path: str | os.PathLike[str] | BinaryIO) -> 
     BadInput
         A column is called as a dimension is, or ``label``.
     """
-    if "label" in embedding.columns:
-        raise BadInput("column 'label' has the name of the labels, and a table has each name once: rename it")
-    frame = to_frame(embedding)
+    from embedkit.formats.table_rows import write_table
+
+    check_names(embedding)
     with replacing(path) if isinstance(path, str | os.PathLike) else contextlib.nullcontext(path) as stream:
-        text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
-        frame.to_csv(text, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-        text.detach()  # flushes, and leaves the stream open
+        write_table(stream, embedding, ",", safe_text=safe_text)

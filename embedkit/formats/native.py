@@ -31,11 +31,16 @@ from embedkit.labels import Labels
 
 # What a file may hold, and where the function `from_tensors` is that makes it of one.
 _HOMES = {
+    "AdversarialAutoencoder": "embedkit.latent.model_file",
+    "Autoencoder": "embedkit.latent.model_file",
     "Embedding": __name__,
     "EncodedCorpus": "embedkit.text.encoded",
     "Ensemble": "embedkit.words.ensemble",
     "FastText": "embedkit.words.fasttext",
+    "GAN": "embedkit.latent.model_file",
     "GloVe": "embedkit.words.glove",
+    "VAE": "embedkit.latent.model_file",
+    "UMAP": "embedkit.manifold.umap_file",
     "Word2Vec": "embedkit.words.model_file",
 }
 

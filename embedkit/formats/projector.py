@@ -56,6 +56,6 @@ def write_projector(embedding: Embedding, folder: str | os.PathLike[str]) -> Non
     columns = [list(embedding), *(values.tolist() for values in embedding.columns.values())]
     header = "\t".join(["label", *embedding.columns]) + "\n" if embedding.columns else ""
     with replacing(place / "vectors.tsv") as vectors, replacing(place / "metadata.tsv") as metadata:
-        write_rows(vectors, embedding, b"\t", lambda rows: [b""] * (rows.stop - rows.start))
+        write_rows(vectors, embedding, b"\t", lambda rows: b"\0" * (rows.stop - rows.start))
         metadata.write(header.encode())
         metadata.writelines(("\t".join(map(str, row)) + "\n").encode() for row in zip(*columns, strict=True))

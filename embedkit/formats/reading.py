@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from embedkit.formats.collecting import Dtype, Duplicates, Errors
 
 Kind = Literal[
-    "word2vec binary", "text", "npy", "npz", "fasttext", "pickle", "table", "images", "unknown"
+    "word2vec binary", "text", "npy", "npz", "fasttext", "pickle", "table", "json", "images", "unknown"
 ]  # fmt: skip
 
-_KNOWN = "word2vec, fastText, GloVe, .npy, .npz, CSV, TSV, Parquet, IDX"
+_KNOWN = "word2vec, fastText, GloVe, .npy, .npz, CSV, TSV, JSON, Parquet, IDX"
 _HEADER_LIMIT = 16 * 2**20  # bytes; as in embedkit.files.store
 
 
@@ -37,9 +37,9 @@ def read(
     r"""Read vectors from a file of any format that embedkit knows.
 
     Its content tells which: embedkit's own, word2vec text and binary, fastText .vec and .bin, GloVe text, numpy's .npy
-    and .npz, CSV and TSV (`read_table`), Parquet, IDX images, gensim's own saves. Text, tables, word2vec binary and IDX
-    may be packed by gzip, bzip2 or xz. The name counts in one case only: a first line with a comma in a file called
-    .csv is that of a table.
+    and .npz, CSV and TSV (`read_table`), JSON as `write` makes it, Parquet, IDX images, gensim's own saves. Text,
+    tables, word2vec binary and IDX may be packed by gzip, bzip2 or xz. The name counts in one case only: a first line
+    with a comma in a file called .csv is that of a table.
 
     Parameters
     ----------
@@ -127,6 +127,10 @@ def _read_other(
         from embedkit.formats.tables import read_table
 
         return read_table(path, limit=limit)
+    if kind == "json":
+        from embedkit.formats.json_columns import read_json
+
+        return read_json(path, limit=limit)
     if kind == "images":
         from embedkit import images
 
@@ -147,11 +151,17 @@ def is_native(path: str | os.PathLike[str]) -> bool:
     return len(start) == 9 and start[8:] == b"{" and struct.unpack("<Q", start[:8])[0] <= _HEADER_LIMIT
 
 
+def is_table(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a table that `embedkit.formats.tables.read_table` reads: CSV, TSV, Parquet."""
+    return not is_native(path) and _sniff(path) == "table"
+
+
 def _sniff(path: str | os.PathLike[str]) -> Kind:
     """What a file that is not embedkit's own is."""
     from embedkit.files.opening import opened
     from embedkit.formats.binary_vectors import is_binary
     from embedkit.formats.fasttext import MAGIC
+    from embedkit.formats.json_columns import MAGIC as JSON
     from embedkit.formats.text_vectors import HEAD, layout
 
     with opened(path) as stream:
@@ -160,6 +170,7 @@ def _sniff(path: str | os.PathLike[str]) -> Kind:
         raise BadFile(path, "is empty")
     magics: list[tuple[bytes, Kind]] = [
         (b"\x93NUMPY", "npy"), (b"PK\x03\x04", "npz"), (b"PK\x05\x06", "npz"), (b"PAR1", "table"), (MAGIC, "fasttext"),
+        (JSON, "json"),
         (b"\0\0\x08\x03", "images"), (b"\0\0\x08\x01", "images"), *((b"\x80%c" % version, "pickle") for version in
         range(2, 6)),
     ]  # fmt: skip

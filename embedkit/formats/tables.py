@@ -93,6 +93,19 @@ def read_table(
     >>> emb.labels[0], emb["tom"].tolist(), emb.columns["kind"].tolist()
     ('rex', [4.0, 25.0], ['dog', 'cat'])
     """
+    return read_table_named(path, label=label, columns=columns, features=features, limit=limit, missing=missing)[0]
+
+
+def read_table_named(
+    path: str | os.PathLike[str],
+    *,
+    label: str | None = None,
+    columns: Sequence[str] | None = None,
+    features: Sequence[str] | None = None,
+    limit: int | None = None,
+    missing: Missing = "error",
+) -> tuple[Embedding, list[str]]:
+    """As `read_table`; with it the names of the features."""
     if limit is not None and limit < 0:
         raise BadInput(f"limit is a number of rows of 0 or more, not {limit}")
     check_missing(missing)
@@ -101,10 +114,8 @@ def read_table(
     with opened(path) as stream:
         try:
             if stream.peek(4)[:4] == b"PAR1":
-                frame = _parquet_frame(path, limit)
-                return _of_frame(
-                    frame, label, columns, features, missing, "read_table", about_file(path, whole=limit is None)
-                )
+                frame, about = _parquet_frame(path, limit), about_file(path, whole=limit is None)
+                return _of_frame(frame, label, columns, features, missing, "read_table", about)
             return read_text_table(
                 stream, path, label=label, columns=columns, features=features, limit=limit, missing=missing
             )
@@ -150,7 +161,7 @@ def from_table(
     BadInput
         As `read_table` does, naming row and column.
     """
-    return _of_frame(frame, label, columns, features, missing, "from_table", None)
+    return _of_frame(frame, label, columns, features, missing, "from_table", None)[0]
 
 
 def _of_frame(
@@ -161,7 +172,7 @@ def _of_frame(
     missing: Missing,
     made_by: str,
     file: dict[str, Any] | None,
-) -> Embedding:
+) -> tuple[Embedding, list[str]]:
     import pandas as pd
 
     check_missing(missing)
@@ -194,12 +205,13 @@ def _of_frame(
         return BadInput(f"row {row}{shown}: {reason}")
 
     keep = kept_rows(matrix, absent, missing, [names[j] for j in roles.features], refuse)
-    return Embedding(
+    made = Embedding(
         [labels[row] for row in np.flatnonzero(keep).tolist()],
         matrix if keep.all() else matrix[keep],
         columns={names[j]: kept[j][keep] for j in roles.columns},
         provenance=provenance(made_by, names, roles, int((~keep).sum()), file),
     )
+    return made, [names[j] for j in roles.features]
 
 
 def _is_real(values: pd.Series[Any]) -> bool:

@@ -41,9 +41,7 @@ def packing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             yield cast(BinaryIO, packed)
 
 
-def write_rows(
-    stream: BinaryIO, embedding: Embedding, separator: bytes, prefixes: Callable[[slice], list[bytes]]
-) -> None:
+def write_rows(stream: BinaryIO, embedding: Embedding, separator: bytes, prefixes: Callable[[slice], bytes]) -> None:
     """Write a line a row: what `prefixes` gives, then the numbers, each in the fewest digits that keep its bits.
 
     Parameters
@@ -55,7 +53,8 @@ def write_rows(
     separator
         The one byte between numbers.
     prefixes
-        What stands before the numbers in each of some rows.
+        What stands before the numbers in each of some rows, one after another, with a NUL after each, which no text
+        that is written holds.
     """
     n, width = embedding.shape
     rows = max(1, _CHUNK // width)
@@ -65,18 +64,21 @@ def write_rows(
         stream.write(text(prefixes(part), embedding._decoded(part), separator))
 
 
-def _plain(prefixes: list[bytes], vectors: npt.NDArray[np.float32], separator: bytes) -> bytes:
+def _plain(prefixes: bytes, vectors: npt.NDArray[np.float32], separator: bytes) -> bytes:
     between = separator.decode("ascii")
     lines = [between.join(map(decimal, vector)) + "\n" for vector in vectors]
-    return b"".join(prefix + line.encode("ascii") for prefix, line in zip(prefixes, lines, strict=True))
+    before = prefixes.split(b"\0")[:-1]
+    return b"".join(prefix + line.encode("ascii") for prefix, line in zip(before, lines, strict=True))
 
 
-def _compiled(prefixes: list[bytes], vectors: npt.NDArray[np.float32], separator: bytes) -> bytes:
+def _compiled(prefixes: bytes, vectors: npt.NDArray[np.float32], separator: bytes) -> bytes:
     from embedkit.kernels.format_text import format_rows
     from embedkit.kernels.parse_text import POWERS
 
-    before = np.frombuffer(b"".join(prefixes), dtype=np.uint8)
-    ends = np.cumsum([len(prefix) for prefix in prefixes], dtype=np.int64)
+    marked = np.frombuffer(prefixes, dtype=np.uint8)
+    ends = np.flatnonzero(marked == 0)
+    ends -= np.arange(len(ends))  # where they end without the marks
+    before = np.frombuffer(prefixes.replace(b"\0", b""), dtype=np.uint8)
     vectors = np.ascontiguousarray(vectors)
     out = np.empty(len(before) + LONGEST_NUMBER * vectors.size, dtype=np.uint8)
     made: list[bytes] = []
@@ -85,7 +87,8 @@ def _compiled(prefixes: list[bytes], vectors: npt.NDArray[np.float32], separator
         row, used = format_rows(before, ends, vectors, row, separator[0], out, POWERS)
         made.append(out[:used].tobytes())
         if row < len(vectors):  # it holds a number that only the library can write exactly
-            made.append(_plain([prefixes[row]], vectors[row : row + 1], separator))
+            own = before[ends[row - 1] if row else 0 : ends[row]].tobytes() + b"\0"
+            made.append(_plain(own, vectors[row : row + 1], separator))
             row += 1
     return b"".join(made)
 

@@ -44,8 +44,8 @@ def read_text_table(
     features: Sequence[str] | None,
     limit: int | None,
     missing: Missing,
-) -> Embedding:
-    """Read a table of text by the rules of `embedkit.formats.tables.read_table`.
+) -> tuple[Embedding, list[str]]:
+    """Read a table of text by the rules of `embedkit.formats.tables.read_table`; with it the names of its features.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def _embedding(
     columns: Sequence[str] | None,
     features: Sequence[str] | None,
     missing: Missing,
-) -> Embedding:
+) -> tuple[Embedding, list[str]]:
     path, delimiter, names = table.path, table.delimiter, table.names
     roles = choose(names, table.numeric, label=label, columns=columns, features=features)
     wanted = {*roles.columns, *roles.candidates, *(() if roles.label is None else (roles.label,))}
@@ -157,12 +157,13 @@ def _embedding(
     except BadInput:
         _refuse_label(named, np.concatenate(lines).tolist(), path)
         raise
-    return Embedding(
+    made = Embedding(
         labels,
         matrix,
         columns={names[j]: delimited.as_column(texts[j], quotes_all=table.quotes_all) for j in roles.columns},
         provenance=provenance("read_table", names, roles, seen - len(matrix), table.about),
     )
+    return made, [names[j] for j in roles.features]
 
 
 def _kept(

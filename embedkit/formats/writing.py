@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.util
-import io
 import os
 from collections.abc import Callable
 from pathlib import PurePath
@@ -16,23 +14,35 @@ from embedkit.embedding import Embedding
 from embedkit.errors import BadInput, printable
 from embedkit.files.atomic import replacing
 from embedkit.formats import arrays, projector
+from embedkit.formats.frame import check_names
+from embedkit.formats.json_columns import write_json
 from embedkit.formats.native import save
+from embedkit.formats.table_rows import write_table
 from embedkit.formats.text_rows import LONGEST_NUMBER, PACKINGS, packing, write_rows
 from embedkit.formats.text_vectors import LONGEST_LINE, LONGEST_WORD, layout
 
-Format = Literal["native", "word2vec", "word2vec-binary", "glove", "csv", "tsv", "parquet", "npz", "npy", "projector"]
+Format = Literal[
+    "native", "word2vec", "word2vec-binary", "glove", "csv", "tsv", "json", "parquet", "npz", "npy", "projector"
+]
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 SUFFIXES: dict[str, Format] = {
     ".safetensors": "native", ".vec": "word2vec", ".bin": "word2vec-binary", ".csv": "csv", ".tsv": "tsv",
-    ".parquet": "parquet", ".npz": "npz", ".npy": "npy",
+    ".json": "json",    ".parquet": "parquet", ".npz": "npz", ".npy": "npy",
 }  # fmt: skip
 _PACKABLE = {"word2vec", "word2vec-binary", "glove", "csv", "tsv"}
+_DELIMITED: dict[Format, str] = {"csv": ",", "tsv": "\t"}
 _CHUNK = 4096  # rows written at a time
 _OTHERS = (b"BZh", b"PAR1", b"PK\x03\x04", b"PK\x05\x06")  # what begins so is taken for another format
 
 
-def write(embedding: Embedding, path: str | os.PathLike[str], *, format: Format | None = None) -> None:  # noqa: A002
+def write(
+    embedding: Embedding,
+    path: str | os.PathLike[str],
+    *,
+    format: Format | None = None,  # noqa: A002
+    safe_text: bool = False,
+) -> None:
     r"""Write vectors to a file, all or nothing.
 
     ===================  =================  ==========================================================================
@@ -43,6 +53,7 @@ def write(embedding: Embedding, path: str | os.PathLike[str], *, format: Format 
     ``word2vec-binary``  ``.bin``           labels without spaces, float32, no columns
     ``glove``                               text without a header, no columns
     ``csv``, ``tsv``     ``.csv``           labels, columns and dimensions, as ``to_csv`` writes them
+    ``json``             ``.json``          the same, a list a column
     ``parquet``          ``.parquet``       the same, by pyarrow
     ``npz``              ``.npz``           labels, columns and vectors as arrays
     ``npy``              ``.npy``           the matrix; labels in ``NAME.words.txt`` beside it, no columns
@@ -60,6 +71,9 @@ def write(embedding: Embedding, path: str | os.PathLike[str], *, format: Format 
         The file, or the folder of the projector's two. What is there is replaced, and stays whole until then.
     format
         The format, where the ending does not say it or says another.
+    safe_text
+        In CSV and TSV, put an apostrophe before text that a spreadsheet would take for a formula; see
+        `embedkit.formats.table_rows.write_table`.
 
     Raises
     ------
@@ -81,6 +95,11 @@ def write(embedding: Embedding, path: str | os.PathLike[str], *, format: Format 
     """
     chosen = format_of(path, format)
     _WRITERS[chosen].check(embedding)
+    if safe_text:
+        if chosen not in _DELIMITED:
+            raise BadInput(f"safe text is for {' and '.join(_DELIMITED)}, which spreadsheets open, not for {chosen}")
+        _write_delimited(embedding, path, _DELIMITED[chosen], True)
+        return
     _WRITERS[chosen].write(embedding, path)
 
 
@@ -168,11 +187,10 @@ def _write_glove(embedding: Embedding, path: str | os.PathLike[str]) -> None:
         write_rows(stream, embedding, b" ", lambda rows: _words(embedding, rows))
 
 
-def _words(embedding: Embedding, rows: slice) -> list[bytes]:
-    """The labels of some rows, a space after each."""
+def _words(embedding: Embedding, rows: slice) -> bytes:
+    """The labels of some rows, a space and a NUL after each."""
     blob, offsets = embedding.labels.blob, embedding.labels.offsets
-    part = blob[offsets[rows.start] : offsets[rows.stop]]
-    return [word + b" " for word in part.split(b"\n")[:-1]]
+    return blob[offsets[rows.start] : offsets[rows.stop]].replace(b"\n", b" \0")
 
 
 def _write_word2vec_binary(embedding: Embedding, path: str | os.PathLike[str]) -> None:
@@ -182,46 +200,22 @@ def _write_word2vec_binary(embedding: Embedding, path: str | os.PathLike[str]) -
         for start in range(0, len(embedding), _CHUNK):
             rows = slice(start, min(start + _CHUNK, len(embedding)))
             data = embedding._decoded(rows).astype("<f4", copy=False).tobytes()
-            words = _words(embedding, rows)
+            words = _words(embedding, rows).split(b"\0")[:-1]
             stream.write(b"".join(word + data[i * size : (i + 1) * size] + b"\n" for i, word in enumerate(words)))
 
 
 # -- tables ----------------------------------------------------------------------------------------------------------
 
 
-def _check_table(embedding: Embedding) -> None:
-    from embedkit.formats.frame import to_frame
-
-    to_frame(embedding.head(0))  # refuses a column with the name of a dimension
-    if "label" in embedding.columns:
-        raise BadInput("a column is called 'label', which is the name of the labels: rename it")
-
-
 def _check_parquet(embedding: Embedding) -> None:
     if importlib.util.find_spec("pyarrow") is None:
         raise BadInput("Parquet needs pyarrow: pip install 'embedkit[parquet]'")
-    _check_table(embedding)
+    check_names(embedding)
 
 
-def _write_delimited(embedding: Embedding, path: str | os.PathLike[str], separator: str) -> None:
-    import pandas as pd
-
-    from embedkit.formats.frame import dimension_names
-
-    def prefixes(rows: slice) -> list[bytes]:
-        # All but the vectors by pandas, with a line terminator that no text holds.
-        index = pd.Index(labels[rows], name="label", dtype=object)
-        frame = pd.DataFrame({name: values[rows] for name, values in embedding.columns.items()}, index=index)
-        text: str = frame.to_csv(sep=separator, header=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\0")
-        return [(line + separator).encode() for line in text.split("\0")[:-1]]
-
-    labels = list(embedding)
-    header = io.StringIO()
-    names = ["label", *embedding.columns, *dimension_names(embedding.width)]
-    csv.writer(header, delimiter=separator, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n").writerow(names)
+def _write_delimited(embedding: Embedding, path: str | os.PathLike[str], separator: str, safe_text: bool) -> None:
     with packing(path) as stream:
-        stream.write(header.getvalue().encode())
-        write_rows(stream, embedding, separator.encode(), prefixes)
+        write_table(stream, embedding, separator, safe_text=safe_text)
 
 
 def _write_parquet(embedding: Embedding, path: str | os.PathLike[str]) -> None:
@@ -248,8 +242,9 @@ _WRITERS: dict[Format, _Writer] = {
     "word2vec": _Writer(_check_word2vec_text, _write_word2vec),
     "word2vec-binary": _Writer(_check_word2vec, _write_word2vec_binary),
     "glove": _Writer(_check_glove, _write_glove),
-    "csv": _Writer(_check_table, lambda embedding, path: _write_delimited(embedding, path, ",")),
-    "tsv": _Writer(_check_table, lambda embedding, path: _write_delimited(embedding, path, "\t")),
+    "csv": _Writer(check_names, lambda embedding, path: _write_delimited(embedding, path, ",", False)),
+    "tsv": _Writer(check_names, lambda embedding, path: _write_delimited(embedding, path, "\t", False)),
+    "json": _Writer(check_names, write_json),
     "parquet": _Writer(_check_parquet, _write_parquet),
     "npz": _Writer(arrays.check_npz, arrays.write_npz),
     "npy": _Writer(_anything, arrays.write_npy),
