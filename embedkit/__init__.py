@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from embedkit.embedder import Embedder
     from embedkit.embedding import Embedding
     from embedkit.formats import load, read, write
-    from embedkit.manifold import PCA
+    from embedkit.latent import GAN, VAE, AdversarialAutoencoder, Autoencoder
+    from embedkit.manifold import PCA, TSNE, UMAP
     from embedkit.search import Search
     from embedkit.text import Corpus, EncodedCorpus, Vocabulary
     from embedkit.words import PPMI, Cooccurrence, Ensemble, FastText, GloVe, Word2Vec, bootstrap
@@ -26,6 +27,8 @@ __version__ = "0.1.0"
 
 # Public name -> the module it lives in. They are imported when first used, so that `import embedkit` costs nothing.
 _HOME = {
+    "AdversarialAutoencoder": "embedkit.latent",
+    "Autoencoder": "embedkit.latent",
     "Cooccurrence": "embedkit.words",
     "Corpus": "embedkit.text",
     "DocumentVectors": "embedkit.words.documents",
@@ -34,10 +37,14 @@ _HOME = {
     "EncodedCorpus": "embedkit.text",
     "Ensemble": "embedkit.words",
     "FastText": "embedkit.words",
+    "GAN": "embedkit.latent",
     "GloVe": "embedkit.words",
     "PCA": "embedkit.manifold",
     "PPMI": "embedkit.words",
+    "TSNE": "embedkit.manifold",
+    "UMAP": "embedkit.manifold",
     "Search": "embedkit.search",
+    "VAE": "embedkit.latent",
     "Vocabulary": "embedkit.text",
     "Word2Vec": "embedkit.words",
     "bootstrap": "embedkit.words",
@@ -50,8 +57,14 @@ _HOME = {
 _ROOMS = {"images"}
 
 __all__ = [
+    "GAN",
     "PCA",
     "PPMI",
+    "TSNE",
+    "UMAP",
+    "VAE",
+    "AdversarialAutoencoder",
+    "Autoencoder",
     "Cooccurrence",
     "Corpus",
     "DocumentVectors",

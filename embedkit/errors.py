@@ -77,7 +77,19 @@ class NotFitted(EmbedkitError, ValueError, AttributeError):
 
 
 class TrainingDiverged(EmbedkitError):
-    """Training produced numbers that are not finite."""
+    """Training produced numbers that are not finite.
+
+    Attributes
+    ----------
+    epoch, step, learning_rate
+        Where, from 1 and from 0, and at which rate, if the trainer tells.
+    """
+
+    def __init__(
+        self, *message: object, epoch: int | None = None, step: int | None = None, learning_rate: float | None = None
+    ) -> None:
+        self.epoch, self.step, self.learning_rate = epoch, step, learning_rate
+        super().__init__(*message)
 
 
 def printable(text: str) -> str:

@@ -18,7 +18,7 @@ LAYERS = [
     {"words", "latent", "manifold", "search", "images"},
     {"formats", "text", "shelf"},
     {"kernels"},
-    {"embedding", "embedder", "errors", "checks", "files", "labels", "progress", "rows", "__init__"},
+    {"embedding", "embedder", "errors", "checks", "files", "labels", "parameters", "progress", "rows", "__init__"},
 ]
 # Within a layer rooms are strangers, except where the plan says otherwise.
 SIBLINGS = {("manifold", "latent")}
@@ -34,7 +34,7 @@ OWNERS = {
     "PIL": {"formats", "plots"},
     "pyarrow": {"formats"},
     "torch": {"kernels", "latent", "search", "formats", "embedding"},
-    "pandas": {"formats", "search", "evaluation", "embedding", "rows", "text", "words"},
+    "pandas": {"formats", "search", "evaluation", "embedding", "rows", "text", "words", "latent", "manifold"},
     "click": {"cli"},
     "matplotlib": {"plots"},
     "plotly": {"plots"},

@@ -8,11 +8,9 @@ checkpoint is written all threads come to rest: the tables are then those of tha
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import BadInput
+from embedkit.files.checkpoints import Checkpoints as Checkpoints
+from embedkit.files.checkpoints import noted_signals, obey
 from embedkit.progress import Callback, Progress
 
 Doubles = npt.NDArray[np.float64]
@@ -92,33 +92,6 @@ class Run:
         return run
 
 
-class Checkpoints:
-    """When to write checkpoints.
-
-    Parameters
-    ----------
-    write
-        Writes one.
-    every
-        Seconds between two of them.
-    """
-
-    def __init__(self, write: Callable[[Run], None], every: float) -> None:
-        if not every > 0:
-            raise BadInput(f"checkpoints are written every so many seconds, more than 0, not {every}")
-        self.write, self.every = write, every
-        self._last = time.monotonic()
-
-    def due(self) -> bool:
-        """Whether it is time."""
-        return time.monotonic() - self._last >= self.every
-
-    def now(self, run: Run) -> None:
-        """Write one."""
-        self.write(run)
-        self._last = time.monotonic()
-
-
 def train(
     run: Run,
     work: Work,
@@ -160,7 +133,7 @@ def train(
     KeyboardInterrupt, SystemExit
         The signal, once the checkpoint is written.
     """
-    with ThreadPoolExecutor(workers, thread_name_prefix="embedkit") as pool, _signals(checkpoints) as received:
+    with ThreadPoolExecutor(workers, thread_name_prefix="embedkit") as pool, noted_signals(checkpoints) as received:
         run.units = units
         told = partial(_tell, callback=callback, epochs=epochs, units=units, unit=unit, size=size, entry=entry)
         if checkpoints is not None:
@@ -181,40 +154,6 @@ class _WorkFailed(Exception):
 
     def __init__(self, reason: BaseException) -> None:
         self.reason = reason
-
-
-@contextlib.contextmanager
-def _signals(checkpoints: Checkpoints | None) -> Iterator[list[int]]:
-    """Let SIGINT and SIGTERM be noted, so that a training with checkpoints ends at a position.
-
-    The second signal does what it always does.
-    """
-    received: list[int] = []
-    if checkpoints is None or threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-
-    def note(number: int, _frame: object) -> None:
-        received.append(number)
-        restore()
-
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield received
-    finally:
-        restore()
-
-
-def _obey(received: list[int]) -> None:
-    """End the training if a signal says so; the checkpoint is written on the way out."""
-    if received:
-        raise KeyboardInterrupt if received[0] == signal.SIGINT else SystemExit(128 + received[0])
 
 
 def _tell(
@@ -245,10 +184,10 @@ def _epoch(
         if run.position != shown and not run.stopped:  # what was still under way has come to its end
             run.seconds = time.perf_counter() - begin
             told(run)
-        _obey(received)
+        obey(received)
         if checkpoints is not None and checkpoints.due():
             checkpoints.now(run)
-            _obey(received)
+            obey(received)
     run.seconds = time.perf_counter() - begin
     speed = size * run.position.unit / max(units, 1) / run.seconds if run.seconds else 0.0
     about = {**entry(np.array(run.sums)), "seconds": run.seconds, f"{unit}_per_second": speed}
