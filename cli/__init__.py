@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -24,14 +25,23 @@ COMMANDS = {
     "info": "Tell what a file holds and where it comes from.",
     "convert": "Turn a file of vectors into another format.",
     "corpus": "Look at a text, encode it, find its phrases.",
-    "train": "Train vectors on text.",
+    "train": "Train vectors on text, latent models on pictures and tables.",
+    "encode": "Turn rows into the codes of a latent model.",
+    "decode": "Turn codes back into pictures or rows of a table.",
+    "generate": "Draw new rows from a latent model.",
     "evaluate": "Measure how good vectors are.",
+    "anomalies": "Find rows that are unlike the others.",
+    "units": "Find the units of a latent model that tell classes.",
     "diff": "Show which words moved between two files of vectors.",
-    "project": "Project vectors to a map and write it as CSV.",
+    "project": "Project rows to a map: table, picture, interactive page.",
+    "plot": "Draw maps, analogies, and what latent models learned.",
     "corpora": "Show the shelf: corpora, vectors, images and questions by name.",
     "fetch": "Get a data set of the shelf: text8, mnist, glove-6b, ...",
 }
-_MODULES = {"analogy": "query", "similar": "query", "expr": "query"}
+_MODULES = {
+    "analogy": "query", "similar": "query", "expr": "query", "encode": "latent", "decode": "latent",
+    "generate": "latent",
+}  # fmt: skip
 
 # These answer in a fraction of a second on one thread; starting a pool of BLAS threads would be most of their work.
 _QUICK = {"analogy", "similar", "expr", "info", "corpora", "fetch", "--help", "--version"}
@@ -104,6 +114,8 @@ def main(args: Sequence[str] | None = None) -> int:
             return complain(str(error), UNKNOWN_WORD)
         if isinstance(error, EmbedkitError):
             return complain(str(error), BAD_INPUT if isinstance(error, BadInput) else FAILURE)
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            return complain("there is no space left for what was to be written", FAILURE)
         if isinstance(error, MemoryError):
             return complain(f"out of memory: {error}", FAILURE)
         what = f"{type(error).__name__}: {error}"

@@ -22,7 +22,7 @@ from .output import Printer, format_option
 def info(file: Path | None, verify: bool, style: str) -> None:
     """Tell what FILE holds and where it comes from; by default $EMBEDKIT_VECTORS, else the shipped vectors.
 
-    FILE holds vectors of any format, an encoded corpus, or a trainer or its checkpoint.
+    FILE holds vectors of any format, an encoded corpus, a trainer or a latent model, or a checkpoint of either.
     """
     found: Any = None
     if file is not None and is_native(file):
@@ -39,6 +39,8 @@ def info(file: Path | None, verify: bool, style: str) -> None:
 def _facts(found: Any) -> list[tuple[str, Any]]:
     if hasattr(found, "statistics"):  # a corpus
         return [*found.statistics().items(), *_flat(found.provenance)]
+    if hasattr(found, "kind_"):
+        return list(_facts_of_model(found))
     embedding = getattr(found, "embedding_", getattr(found, "embedding", found))  # trainers and ensembles have one
     return [
         ("labels", len(embedding)),
@@ -48,6 +50,29 @@ def _facts(found: Any) -> list[tuple[str, Any]]:
         ("first labels", ", ".join(embedding.labels[:8])),
         *_flat(embedding.provenance),
     ]
+
+
+def _facts_of_model(model: Any) -> Iterator[tuple[str, Any]]:
+    """What is worth telling of a latent model."""
+    kind, history = model.kind_, model.history_
+    yield "model", type(model).__name__
+    yield "code", model.n_components
+    yield "rows", f"{' x '.join(map(str, kind.given))}, scaling {kind.scaling}"
+    yield "columns", None if kind.names is None else ", ".join(kind.names)
+    yield "weights", sum(value.size for value in _weights(model))
+    yield "epochs", f"{len(history)} of {model.epochs}"
+    if history:
+        yield "best epoch", model.best_epoch_
+        entry = history[model.best_epoch_ - 1]
+        yield from _flat({name: value for name, value in entry.items() if not isinstance(value, list)}, "history.")
+    yield from _flat(model.get_params(), "parameters.")
+
+
+def _weights(model: Any) -> Iterator[Any]:
+    """Arrays of weights of all nets."""
+    for name, net in vars(model).items():
+        if name.endswith("_") and callable(getattr(net, "state_dict", None)):
+            yield from (value.cpu().numpy() for value in net.state_dict().values())
 
 
 def _flat(record: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

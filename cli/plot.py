@@ -16,9 +16,9 @@ _dark = click.option("--dark", is_flag=True, help="Light on dark.")
 _title = click.option("--title", default="", help="Written above.")
 
 
-@click.group(short_help="Draw maps and analogies.")
+@click.group(short_help="Draw maps, analogies, and what latent models learned.")
 def plot() -> None:
-    """Draw maps and analogies."""
+    """Draw maps, analogies, and what latent models learned."""
 
 
 @plot.command("map", short_help="Draw a map that project wrote.")

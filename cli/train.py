@@ -1,40 +1,36 @@
-"""`embedkit train`: text in, vectors out."""
+"""`embedkit train`: text in, vectors out; and the trainers of latent models, which `train_latent` has."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from embedkit.progress import Progress
-
 from .texts import CORPUS_PARAMETERS, corpus_options, open_corpus
+from .train_latent import TRAINERS
+from .training import check_resume, checkpoint_options, together, trained
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 _OUTPUT = ("output", "storage", "bootstrap", "checkpoint", "checkpoint_every", "resume")
 
 
-@click.group(short_help="Train vectors on text.")
+@click.group(short_help="Train vectors on text, latent models on pictures and tables.")
 def train() -> None:
-    """Train vectors on text.
+    """Train vectors on text (TEXT), and latent models on pictures, tables and vectors (DATA).
 
     TEXT is a file, a folder, a pattern ("texts/*.txt"), - for standard input, or a name on the shelf (see embedkit
     corpora list). Files are UTF-8 text or JSON lines, plain or packed by gzip, bzip2 or xz; each line is a document.
+
+    DATA is a table (CSV, TSV, Parquet), a folder of pictures, a file of them (IDX, .npy), vectors in any format, - for
+    standard input, or a name: digits, mnist, ...
     """
 
 
-def _options(*options: Callable[[Any], Any]) -> Callable[[_Function], _Function]:
-    def decorate(function: _Function) -> _Function:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
+for trainer in TRAINERS:
+    train.add_command(trainer)
 
 
-_output_options = _options(
+_output_options = together(
     click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write vectors to."),
     click.option("--storage", type=click.Choice(["float32", "float16", "int8"]), default="float32",
                  help="How to keep the values."),
@@ -42,13 +38,7 @@ _output_options = _options(
     click.option("--bootstrap", default=None, type=click.IntRange(min=2), metavar="N",
                  help="Train N more times on documents drawn at random, and keep these models too, beside -o FILE."),
 )  # fmt: skip
-_checkpoint_options = _options(
-    click.option("--checkpoint", default=None, type=click.Path(path_type=Path),
-                 help="File for the state of the training, kept up to date and when it is broken off."),
-    click.option("--checkpoint-every", default=300.0, help="Seconds between two checkpoints."),
-    click.option("--resume", is_flag=True, help="Go on where --checkpoint left off."),
-)  # fmt: skip
-_context_options = _options(
+_context_options = together(
     click.option("--vector-size", default=100, help="Dimensions of a vector."),
     click.option("--window", default=5, help="Largest distance between a word and its context."),
     click.option("--min-count", default=5, help="Ignore words seen less often."),
@@ -65,7 +55,7 @@ _context_options = _options(
     click.option("--max-final-vocab", default=None, type=int, help="Keep about this many words at most."),
     click.option("--shrink-windows/--full-windows", default=True, help="Draw each window from 1 to --window."),
 )
-_counting_options = _options(
+_counting_options = together(
     click.option("--min-count", default=5, help="Ignore words seen less often."),
     click.option("--max-final-vocab", default=None, type=int, help="Keep about this many words at most."),
     click.option("--symmetric/--one-sided", default=True, help="Count words on both sides, or only those that follow."),
@@ -86,7 +76,7 @@ _counting_options = _options(
 @click.option(
     "--deterministic/--hogwild", default=False, help="Have the same seed give the same bits with any threads."
 )
-@_checkpoint_options
+@checkpoint_options
 def word2vec(**options: Any) -> None:
     """Train word vectors with word2vec on TEXT and write them to -o FILE.
 
@@ -110,7 +100,7 @@ def word2vec(**options: Any) -> None:
 @click.option("--eta", default=0.05, help="Learning rate of AdaGrad.")
 @click.option("--epochs", default=25, help="Passes over the counts.")
 @click.option("--context", type=click.Choice(["add", "drop"]), default="add", help="Add the context vectors or not.")
-@_checkpoint_options
+@checkpoint_options
 def glove(**options: Any) -> None:
     """Train word vectors with GloVe on TEXT and write them to -o FILE.
 
@@ -177,14 +167,13 @@ def _run(kind: Any, options: dict[str, Any], *, watched: bool = True) -> Any:
     corpus = open_corpus(**{name: options.pop(name) for name in CORPUS_PARAMETERS})
     output, storage, bootstrap, checkpoint, every, resume = (options.pop(name, None) for name in _OUTPUT)
     trainer = kind(**options)
-    if checkpoint is None and resume:
-        raise click.UsageError("--resume needs --checkpoint FILE")
     if bootstrap is not None and checkpoint is not None:
         raise click.UsageError("--bootstrap trains many models and writes no checkpoints")
+    check_resume(checkpoint, bool(resume))
     if bootstrap is not None:
         vectors = _several(trainer, corpus, bootstrap, output)
     else:
-        trainer = _one(trainer, corpus, checkpoint, every, resume) if watched else trainer.fit(corpus)
+        trainer = trained(trainer, corpus, checkpoint, every, resume) if watched else trainer.fit(corpus)
         vectors = trainer.embedding_
     vectors.save(output, storage=storage)
     if checkpoint is not None:
@@ -193,23 +182,6 @@ def _run(kind: Any, options: dict[str, Any], *, watched: bool = True) -> Any:
     click.echo(f"wrote {len(vectors):,} words x {vectors.width} to {output} (seed {seed})", err=True)
     click.echo(f"next: embedkit similar WORD -m {output}", err=True)
     return trainer
-
-
-def _one(trainer: Any, corpus: Any, checkpoint: Path | None, every: float | None, resume: bool) -> Any:
-    watch = _watch(type(trainer).__name__)
-    if every is None:  # it writes no checkpoints
-        return trainer.fit(corpus, callback=watch)
-    kept = {"callback": watch, "checkpoint": checkpoint, "checkpoint_every": every}
-    try:
-        if checkpoint is None or not checkpoint.exists():
-            return trainer.fit(corpus, **kept)
-        if resume:
-            return _resumed(trainer, checkpoint).resume(corpus, **kept)
-    except (KeyboardInterrupt, SystemExit):
-        if checkpoint is not None:
-            click.echo(f"{checkpoint} holds what was done: the same command with --resume goes on", err=True)
-        raise
-    raise click.UsageError(f"{checkpoint} is there: add --resume to go on from it, or remove it")
 
 
 def _several(trainer: Any, corpus: Any, n: int, output: Path) -> Any:
@@ -222,31 +194,3 @@ def _several(trainer: Any, corpus: Any, n: int, output: Path) -> Any:
     ensemble.save(beside)
     click.echo(f"wrote {n} models of drawn documents to {beside} (embedkit.load opens it)", err=True)
     return ensemble.embedding
-
-
-def _resumed(asked: Any, checkpoint: Path) -> Any:
-    """The trainer of the checkpoint, if it is the one that was asked for."""
-    from embedkit import load
-    from embedkit.errors import BadFile
-
-    found = load(checkpoint)
-    if type(found) is not type(asked):
-        raise BadFile(checkpoint, f"is the checkpoint of a {type(found).__name__}, not of a {type(asked).__name__}")
-    before, usual = found.get_params(), type(asked)().get_params()
-    for name, value in asked.get_params().items():
-        if value not in (usual[name], before[name]):
-            raise BadFile(checkpoint, f"was made with {name}={before[name]!r}, not {value!r}: leave that option out")
-    return found
-
-
-def _watch(name: str) -> Callable[[Progress], None]:
-    """A bar on a terminal, and a line an epoch."""
-    from embedkit.progress import bar, each_epoch
-
-    draw, tell = bar(name), each_epoch(lambda line: click.echo(line, err=True))
-
-    def callback(event: Progress) -> None:
-        draw(event)
-        tell(event)
-
-    return callback

@@ -13,7 +13,19 @@ import pytest
 from sklearn.base import clone
 
 import embedkit
-from embedkit import PCA, Corpus, Embedder, Embedding, Word2Vec
+from embedkit import (
+    GAN,
+    PCA,
+    TSNE,
+    UMAP,
+    VAE,
+    AdversarialAutoencoder,
+    Autoencoder,
+    Corpus,
+    Embedder,
+    Embedding,
+    Word2Vec,
+)
 from embedkit.text.kingdom import kingdom
 from embedkit.words import PPMI, GloVe
 from embedkit.words.fasttext import FastText
@@ -37,12 +49,28 @@ WORDS = {
     "PPMI": Entry(lambda: PPMI(vector_size=8, random_state=1), lambda: kingdom(300)),
     "Word2Vec": Entry(lambda: Word2Vec(vector_size=16, epochs=1, random_state=1), lambda: kingdom(300)),
 }
-ROWS = {"PCA": Entry(lambda: PCA(n_components=2, random_state=1), some_rows)}
-EMBEDDERS = {**WORDS, **ROWS}
+SMALL = {"epochs": 2, "hidden": (8,), "n_jobs": 1, "random_state": 1}
+ROWS = {
+    "AdversarialAutoencoder": Entry(lambda: AdversarialAutoencoder(2, **SMALL), some_rows),  # type: ignore[arg-type]
+    "Autoencoder": Entry(lambda: Autoencoder(2, **SMALL), some_rows),  # type: ignore[arg-type]
+    "PCA": Entry(lambda: PCA(n_components=2, random_state=1), some_rows),
+    "UMAP": Entry(lambda: UMAP(n_neighbors=5, n_epochs=20, random_state=1), some_rows),
+    "VAE": Entry(lambda: VAE(2, **SMALL), some_rows),  # type: ignore[arg-type]
+}
+# They place the rows that they are fitted to, and no others.
+MAPS = {"TSNE": Entry(lambda: TSNE(perplexity=5.0, max_iter=250, random_state=1), some_rows)}
+# They make rows out of nothing, and no vectors of rows.
+GENERATORS = {"GAN": Entry(lambda: GAN(2, **SMALL), some_rows)}  # type: ignore[arg-type]
+VECTORS = {**WORDS, **ROWS, **MAPS}
+EMBEDDERS = {**VECTORS, **GENERATORS}
 
 every = pytest.mark.parametrize("entry", EMBEDDERS.values(), ids=EMBEDDERS)
+every_with_vectors = pytest.mark.parametrize("entry", VECTORS.values(), ids=VECTORS)
+every_generator = pytest.mark.parametrize("entry", GENERATORS.values(), ids=GENERATORS)
 every_word_trainer = pytest.mark.parametrize("entry", WORDS.values(), ids=WORDS)
 every_row_embedder = pytest.mark.parametrize("entry", ROWS.values(), ids=ROWS)
+every_with_rows = pytest.mark.parametrize("entry", [*ROWS.values(), *MAPS.values()], ids=[*ROWS, *MAPS])
+every_with_transform = pytest.mark.parametrize("entry", [*WORDS.values(), *ROWS.values()], ids=[*WORDS, *ROWS])
 
 
 def test_every_embedder_is_listed() -> None:
@@ -99,20 +127,20 @@ def test_parameters_can_be_read_set_and_cloned(entry: Entry) -> None:
         copy.set_params(nonsense=1)
 
 
-@every
+@every_with_vectors
 def test_a_seed_repeats_bit_for_bit(entry: Entry) -> None:
     first, second = (entry.make().fit_transform(entry.data()) for _ in range(2))
     assert first == second
 
 
-@every
+@every_with_vectors
 def test_fitting_again_forgets_the_first_fit(entry: Entry) -> None:
     embedder = entry.make()
     once = embedder.fit_transform(entry.data())
     assert embedder.fit_transform(entry.data()) == once
 
 
-@every
+@every_with_transform
 def test_transform_before_fit_is_refused(entry: Entry) -> None:
     # Both embedkit's NotFitted and scikit-learn's NotFittedError are ValueError and AttributeError.
     with pytest.raises(ValueError, match="not fitted") as error:
@@ -130,14 +158,14 @@ def test_the_docstring_names_every_parameter_and_what_is_learned(entry: Entry) -
     assert "Examples\n---" in text
 
 
-@every
+@every_with_vectors
 def test_what_it_makes_says_what_made_it(entry: Entry) -> None:
     made = entry.make().fit_transform(entry.data())
     assert made.provenance["made_by"] == type(entry.make()).__name__
     assert made.provenance["parameters"]["random_state"] == 1
 
 
-@every
+@every_with_vectors
 def test_what_it_makes_can_be_saved(entry: Entry, tmp_path: Any) -> None:
     made = entry.make().fit_transform(entry.data())
     made.save(tmp_path / "made")
@@ -168,7 +196,7 @@ def test_a_word_trainer_takes_nothing_but_a_corpus(entry: Entry) -> None:
         entry.make().fit(Corpus([]))
 
 
-@every_row_embedder
+@every_with_rows
 def test_what_comes_in_labelled_goes_out_labelled(entry: Entry) -> None:
     rows = entry.data()
     made = entry.make().fit_transform(rows)
@@ -176,7 +204,8 @@ def test_what_comes_in_labelled_goes_out_labelled(entry: Entry) -> None:
     assert made.labels == rows.labels
     assert made.columns["parity"].tolist() == rows.columns["parity"].tolist()
     frame = rows.to_frame().drop(columns="parity")
-    framed = entry.make().fit(frame).transform(frame)
+    embedder = entry.make()
+    framed = embedder.fit(frame).transform(frame) if hasattr(embedder, "transform") else embedder.fit_transform(frame)
     assert framed.index.equals(frame.index)
     plain = entry.make().fit_transform(rows.vectors)
     assert isinstance(plain, np.ndarray)
@@ -194,13 +223,25 @@ def test_a_point_is_transformed_alike_alone_and_in_any_batch(entry: Entry) -> No
     np.testing.assert_allclose(embedder.transform(rows[3:4]), together[3:4], rtol=1e-9, atol=1e-12)
 
 
-@every_row_embedder
+@every_with_rows
 def test_rows_it_cannot_use_are_refused(entry: Entry) -> None:
     rows = np.array(entry.data().vectors)
-    with pytest.raises(ValueError, match="feature"):
-        entry.make().fit(rows).transform(rows[:, :-1])
+    embedder = entry.make().fit(rows)
+    if hasattr(embedder, "transform"):
+        with pytest.raises(ValueError, match="feature"):
+            embedder.transform(rows[:, :-1])
     rows[2, 1] = np.nan
     with pytest.raises(ValueError, match="NaN"):
         entry.make().fit(rows)
     with pytest.raises(ValueError, match="sample"):
         entry.make().fit(rows[:1])
+
+
+@every_generator
+def test_a_generator_repeats_its_samples_and_has_no_vectors(entry: Entry) -> None:
+    one, two = (entry.make().fit(entry.data()) for _ in range(2))
+    assert np.array_equal(one.sample(5, random_state=2), two.fit(entry.data()).sample(5, random_state=2))
+    assert not hasattr(one, "transform")
+    with pytest.raises(ValueError, match="not fitted") as error:
+        entry.make().sample(1)
+    assert isinstance(error.value, AttributeError)

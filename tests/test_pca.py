@@ -42,8 +42,12 @@ def frame(rows: Doubles) -> pd.DataFrame:
     return pd.DataFrame(rows, index=[f"w{i}" for i in range(len(rows))], columns=list("uvwxyz"))
 
 
+def failing(_: Any) -> dict[str, str]:
+    return {"check_fit_score_takes_y": "it calls partial_fit after fit, which keeps no sums to go on with"}
+
+
 @parametrize_with_checks(  # type: ignore[untyped-decorator]  # scikit-learn has no types
-    [PCA(), PCA(n_components=1, whiten=True), PCA(n_components=None)]
+    [PCA(), PCA(n_components=1, whiten=True), PCA(n_components=None)], expected_failed_checks=failing
 )
 def test_scikit_learns_own_checks_pass(estimator: Any, check: Any) -> None:
     check(estimator)
@@ -370,3 +374,46 @@ def test_before_fit_nothing_can_be_transformed(verb: str, rows: Doubles) -> None
 
 def test_scikit_learns_configuration_is_as_it_was() -> None:
     assert sklearn.get_config()["transform_output"] == "default"
+
+
+# -- in batches -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_components", [2, 6, None, 0.8])
+@pytest.mark.parametrize("whiten", [False, True])
+def test_batches_of_any_size_give_what_all_rows_give(n_components: Any, whiten: bool, rows: Doubles) -> None:
+    rows = rows + 1e4  # far from the origin
+    whole = PCA(n_components=n_components, whiten=whiten).fit(rows)
+    pca = PCA(n_components=n_components, whiten=whiten)
+    for batch in (rows[:9], rows[9:10], rows[10:33], rows[33:]):
+        assert pca.partial_fit(batch) is pca
+    assert np.allclose(pca.components_, whole.components_, atol=1e-6)
+    assert np.allclose(pca.explained_variance_, whole.explained_variance_)
+    assert np.allclose(pca.explained_variance_ratio_, whole.explained_variance_ratio_)
+    assert np.allclose(pca.mean_, whole.mean_)
+    assert np.allclose(pca.transform(rows), whole.transform(rows), atol=1e-6)
+    assert np.allclose(pca.inverse_transform(pca.transform(rows)), whole.inverse_transform(whole.transform(rows)))
+    assert list(pca.get_feature_names_out()) == list(whole.get_feature_names_out())
+
+
+def test_batches_may_be_labelled(embedding: Embedding) -> None:
+    pca = PCA().partial_fit(embedding.take(range(20))).partial_fit(embedding.take(range(20, 40)))
+    assert list(pca.transform(embedding)) == list(embedding)
+    assert up_to_sign_in_float32(pca.transform(embedding), PCA().fit_transform(embedding))
+
+
+def test_batches_that_cannot_go_on_are_refused(rows: Doubles) -> None:
+    with pytest.raises(BadInput, match="minimum of 3 is required"):
+        PCA(n_components=3).partial_fit(rows[:2])
+    with pytest.raises(BadInput, match="cannot go on where fit ended"):
+        PCA().fit(rows).partial_fit(rows)
+    with pytest.raises(BadInput, match="n_components=7"):
+        PCA(n_components=7).partial_fit(rows)
+    pca = PCA().partial_fit(rows)
+    with pytest.raises(ValueError, match="expecting 6 features"):
+        pca.partial_fit(rows[:, :5])
+    with pytest.raises(BadInput, match="NaN"):
+        pca.partial_fit(np.full((3, 6), np.nan))
+    assert np.allclose(pca.mean_, rows.mean(axis=0))
+    # Fitting anew forgets the batches, and the other way round nothing is mixed.
+    assert np.allclose(pca.fit(rows[:10]).mean_, rows[:10].mean(axis=0))
