@@ -207,21 +207,21 @@ def slowly(start: Floats, edges: Edges, curve: Curve, epochs: int, rate: float, 
     for epoch in range(1, epochs):
         alpha, new = rate * (1 - (epoch - 1) / epochs), old.copy()
         for i in range(n):
+            first, last = int(edges.starts[i]), int(edges.starts[i + 1])
+            turn = (hashed(hashed((seed + 0x9E3779B97F4A7C15 * (epoch * n + i)) % 2**64)) >> 32) * (last - first) >> 32
             due = [
-                e for e in range(edges.starts[i], edges.starts[i + 1])
+                e for e in (*range(first + turn, last), *range(first, first + turn))
                 if int(edges.rates[e] * np.float32(epoch)) > int(edges.rates[e] * np.float32(epoch - 1))
             ]  # fmt: skip
-            for e in due:
+            for t, e in enumerate(due):
                 for _ in range(2):
                     gap = new[i] - old[edges.targets[e]]
                     s = (gap**2).sum() + 1e-12
                     new[i] += alpha * np.clip(-2 * a * b * s ** (b - 1) / (1 + a * s**b) * gap, -4, 4)
-            force = np.zeros(old.shape[1])
-            for count in range(len(due) * negatives):
-                gap = new[i] - old[drawn(seed, epoch, i, count, n)]
-                s = (gap**2).sum() + 1e-12
-                force += np.clip(2 * repulsion * b / ((0.001 + s) * (1 + a * s**b)) * gap, -4, 4)
-            new[i] += alpha * force
+                for count in range(t * negatives, (t + 1) * negatives):
+                    gap = new[i] - old[drawn(seed, epoch, i, count, n)]
+                    s = (gap**2).sum() + 1e-12
+                    new[i] += alpha * np.clip(2 * repulsion * b / ((0.001 + s) * (1 + a * s**b)) * gap, -4, 4)
         old = new
     return old
 
@@ -238,7 +238,6 @@ def test_the_layout_is_the_one_described(d: int, rng: np.random.Generator) -> No
 
 
 def test_many_repulsions_are_all_counted(rng: np.random.Generator) -> None:
-    """More than are worked out at once, so that the vertex moves in between."""
     graph, start = random_graph(rng, 40, 6), rng.uniform(0, 10, size=(40, 2)).astype(np.float32)
     curve = Curve(1.577, 0.895, 0.7, 20)
     found = lay_out(start, graph, curve, epochs=2, learning_rate=0.001, seed=2**40)

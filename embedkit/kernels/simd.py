@@ -40,7 +40,7 @@ _ACCUMULATORS = 20  # vectors summed up at once in `add_rows`; with 32 registers
 _FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _VECTOR = ir.VectorType(_FLOAT, LANES)
 
-# A product and the sum it goes into may be fused, and that is all. Were sums reordered, or quotients estimated, then the
+# A product and the sum it goes into may be fused, and that is all. Were sums reordered or quotients estimated, then the
 # last bits would depend on how the compiler treats a loop; but the same function is compiled several times, as part of
 # others, and which copy is called depends on what was compiled or loaded before. NaN stays NaN: training may diverge.
 _FUSED = ("contract",)
