@@ -141,6 +141,20 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(engine: str, sg:
     assert first.vectors.tobytes() != other.vectors.tobytes()
 
 
+@both_models_bit_for_bit
+def test_words_that_come_again_and_again_do_not_diverge(sg: int, rng: np.random.Generator) -> None:
+    """Runs of one word, as leftovers of markup have them, once blew up all vectors."""
+    documents = []
+    for _ in range(1000):
+        document = [f"w{i}" for i in rng.zipf(1.3, 60) if i < 5000]
+        if rng.random() < 0.3:
+            document[10:10] = [f"again{rng.integers(50)}"] * int(rng.integers(10, 60))
+        documents.append(document)
+    trained = trainer(sg=sg, vector_size=100, window=8, epochs=3, min_count=2, sample=1e-3).fit(Corpus(documents))
+    assert trained.history_[-1]["loss"] < trained.history_[0]["loss"] < 4
+    assert trained.embedding_.norms.max() < 20
+
+
 def test_the_bits_do_not_depend_on_where_memory_lies() -> None:
     text, junk, results = kingdom(1000).encode(), list[bytearray](), set()
     for size in range(1, 4000, 131):

@@ -50,7 +50,7 @@ from embedkit.kernels.simd import (
     trained,
     transpose,
 )
-from embedkit.kernels.skipgram import logistic
+from embedkit.kernels.skipgram import MOST_AT_ALL, logistic
 
 _BLOCK = 32  # words that are worked on together, where nothing stands against it
 _SHARED_PER_NEGATIVE = 4
@@ -195,6 +195,17 @@ def _train_block(
         known = np.float32(sizes[i] > 0)
         loss_columns[i] = known * (scratch.own_losses[i] - scratch.own_products[i])
         scratch.own_chances[i] = known * rate * (np.float32(1) - scratch.own_chances[i])
+    most = np.float32(MOST_AT_ALL * ALPHA / max(rate * (1 + plan.negative), 1e-9))
+    for i in range(n):
+        # See `embedkit.kernels.skipgram`: a word that comes again and again.
+        times = 0
+        for k in range(n):
+            times += work.output_rows[begin + k] == work.output_rows[begin + i]
+        if times * sizes[i] > most:
+            share = most / np.float32(times * sizes[i])
+            scratch.own_chances[i] *= share
+            for s in range(shared):
+                scratch.negative_chances[s * size + i] *= share
     weight = np.float32(plan.negative) / np.float32(shared)
     for s in range(shared):
         row, at = work.negative_rows[negatives + s], s * size

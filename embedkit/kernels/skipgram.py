@@ -73,6 +73,7 @@ _BLOCK = 32  # words that are worked on together, where nothing stands against i
 # How many gradients a row may add up at the usual learning rate: below what has been seen to diverge.
 ALPHA = 0.03  # the usual learning rate
 _MOST_OF_INPUT, _MOST_OF_NEGATIVE = 60, 40
+MOST_AT_ALL = 180  # where a word comes many times in a block; what is more is shared out
 _LOG2_E = np.float32(np.log2(np.e))
 _SMALLEST_EXPONENT = np.float32(-126)
 
@@ -266,6 +267,18 @@ def _train_ring(
         loss_columns[0] += scratch.losses[k] - scratch.products[k]
     for k in range(pairs):
         chances[k] = rate * (np.float32(1) - chances[k])
+    most = np.float32(MOST_AT_ALL * ALPHA / max(rate * (1 + plan.negative), 1e-9))
+    for i in range(n):
+        # A word that comes again and again, as "na na na na", would be moved by all of its pairs at once.
+        m, times = offsets[i + 1] - offsets[i], 0
+        for k in range(n):
+            times += work.input_rows[begin + k] == work.input_rows[begin + i]
+        if times * m > most:
+            share = most / np.float32(times * m)
+            for k in range(offsets[i], offsets[i + 1]):
+                chances[k] *= share
+            for s in range(shared):
+                scratch.negative_chances[s * size + i] *= share
     for i in range(size):
         m = offsets[i + 1] - offsets[i] if i < n else 0
         scratch.weights[i] = np.float32(m * plan.negative) / np.float32(shared)

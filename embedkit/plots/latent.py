@@ -152,7 +152,7 @@ def _histogram(frame: Axes, findings: Findings, truth: npt.NDArray[np.bool_] | N
         "score (higher is more normal; the first bar holds all that is lower)", fontsize=9, color=theme.ink
     )
     frame.set_ylabel("share of the rows" if truth is None else "share of each kind", fontsize=9, color=theme.ink)
-    frame.legend(fontsize=8, frameon=False, labelcolor=theme.ink, loc="upper left")
+    frame.legend(fontsize=8, frameon=False, labelcolor=theme.ink, loc="lower right", bbox_to_anchor=(1, 1), ncols=3)
 
 
 def _worst_pictures(
