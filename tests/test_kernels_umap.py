@@ -213,15 +213,17 @@ def slowly(start: Floats, edges: Edges, curve: Curve, epochs: int, rate: float, 
                 e for e in (*range(first + turn, last), *range(first, first + turn))
                 if int(edges.rates[e] * np.float32(epoch)) > int(edges.rates[e] * np.float32(epoch - 1))
             ]  # fmt: skip
-            for t, e in enumerate(due):
+            for e in due:
                 for _ in range(2):
                     gap = new[i] - old[edges.targets[e]]
                     s = (gap**2).sum() + 1e-12
                     new[i] += alpha * np.clip(-2 * a * b * s ** (b - 1) / (1 + a * s**b) * gap, -4, 4)
-                for count in range(t * negatives, (t + 1) * negatives):
-                    gap = new[i] - old[drawn(seed, epoch, i, count, n)]
-                    s = (gap**2).sum() + 1e-12
-                    new[i] += alpha * np.clip(2 * repulsion * b / ((0.001 + s) * (1 + a * s**b)) * gap, -4, 4)
+            force = np.zeros(old.shape[1])
+            for count in range(len(due) * negatives):
+                gap = new[i] - old[drawn(seed, epoch, i, count, n)]
+                s = (gap**2).sum() + 1e-12
+                force += np.clip(2 * repulsion * b / ((0.001 + s) * (1 + a * s**b)) * gap, -4, 4)
+            new[i] += alpha * force
         old = new
     return old
 
@@ -238,6 +240,7 @@ def test_the_layout_is_the_one_described(d: int, rng: np.random.Generator) -> No
 
 
 def test_many_repulsions_are_all_counted(rng: np.random.Generator) -> None:
+    """More than are worked out at once, so that the vertex moves in between."""
     graph, start = random_graph(rng, 40, 6), rng.uniform(0, 10, size=(40, 2)).astype(np.float32)
     curve = Curve(1.577, 0.895, 0.7, 20)
     found = lay_out(start, graph, curve, epochs=2, learning_rate=0.001, seed=2**40)

@@ -7,10 +7,12 @@ other along an edge by the gradient of :math:`\log(1 / (1 + a s^b))`, and vertic
 In an epoch each vertex moves itself only, and reads where the others were at the end of the epoch before, so it does
 not matter who moves first. An edge (i, j) of rate r (its weight, the heaviest being 1) is due in the
 epochs t where floor(r t) grows; the graph being symmetric, (j, i) is due then too, and umap-learn, in which each of the
-two moves both of its ends, moves i twice: so it is attracted twice here, and then repelled by `negatives` vertices,
-which are a hash of (seed, epoch, vertex, count). With which of its edges a vertex begins, is another: were it always
-the first, the last one would always have the last word, and maps of few vertices would be torn (on scikit-learn's
-digits the continuity was .965; it is .981 so, and umap-learn's is .982).
+two moves both of its ends, moves i twice: so it is attracted twice here. First come all attractions, one after the
+other, then the repulsions of the vertices drawn for them, `negatives` for each. Which these are is a hash of (seed,
+epoch, vertex, count), and so is the edge that a vertex begins with: were it always the first, the last one would always
+have the last word, and small maps would be torn (on scikit-learn's digits the continuity was .965; it is .978 so, and
+umap-learn's is .982). Were each attraction followed by its repulsions, continuity would be umap-learn's, but
+trustworthiness and the classes of neighbours on MNIST would suffer.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ UInt64s = npt.NDArray[np.uint64]
 _CHUNK = 2048  # vertices that a thread takes at a time
 _POINTS = 64  # new points that a thread takes at a time
 _LANES = 16  # vertices that are worked on together
+_AT_ONCE = 256  # repulsions that are worked out before the vertex moves
 
 _F, _I, _U = np.float32, np.int32, np.uint32
 _ZERO, _ONE, _TWO, _LIMIT = _F(0), _F(1), _F(2), _F(4)
@@ -47,7 +50,6 @@ _LOWEST = _F(-126)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST_FACTOR, _SECOND_FACTOR = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _1, _2 = np.uint64(1), np.uint64(2)
-_LOW = np.uint64(0xFFFFFFFF)
 _27, _30, _31, _32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
 _M1, _M2, _STEP = _U(0x7FEB352D), _U(0x846CA68B), _U(0x9E3779B9)
 _S15, _S16 = _U(15), _U(16)
@@ -103,26 +105,6 @@ def _mixed(x: Any) -> Any:
 
 
 @_repeatable
-def _measure(place: Floats, other: Floats, d: int, apart: Floats) -> None:
-    """The squared distance of each lane's two points."""
-    for lane in range(_LANES):
-        apart[lane] = _NOTHING
-    for c in range(0, d * _LANES, _LANES):
-        for lane in range(_LANES):
-            gap = place[c + lane] - other[c + lane]
-            apart[lane] += gap * gap
-
-
-@_repeatable
-def _follow(place: Floats, other: Floats, d: int, factor: Floats, alpha: Any) -> None:
-    """Move each lane's first point along the gap between the two."""
-    for c in range(0, d * _LANES, _LANES):
-        for lane in range(_LANES):
-            gap = place[c + lane] - other[c + lane]
-            place[c + lane] += alpha * _clipped(factor[lane] * gap)
-
-
-@_repeatable
 def _move(
     old: Floats, new: Floats, d: int, starts: Integers, targets: Int32s, rates: Floats, room: int,
     first: int, last: int, epoch: int, alpha: Any, a: Any, b: Any, repulsion: Any, negatives: int, seed: Any,
@@ -135,17 +117,16 @@ def _move(
     pull, push = -_TWO * a * b, _TWO * repulsion * b
     before, now = _F(epoch - 1), _F(epoch)
     due, counts = np.empty(_LANES * room, np.int32), np.zeros(_LANES, np.int64)
-    low, high = np.zeros(_LANES, np.uint32), np.zeros(_LANES, np.uint32)
     place, other = np.zeros(d * _LANES, np.float32), np.zeros(d * _LANES, np.float32)
     apart, factor = np.zeros(_LANES, np.float32), np.zeros(_LANES, np.float32)
-    drawn = np.zeros(_LANES, np.uint32)
+    drawn, squares = np.empty(_AT_ONCE, np.uint32), np.empty(_AT_ONCE, np.float32)
+    forces = np.empty(d * _AT_ONCE, np.float32)
     for begin in range(first, last, _LANES):
         lanes = min(_LANES, last - begin)
         longest = 0
         for lane in range(lanes):
             i, at = begin + lane, lane * room
             key = _mixed(seed + _GOLDEN * (np.uint64(epoch) * many + np.uint64(i)))
-            low[lane], high[lane] = _U(key & _LOW), _U(key >> _32)
             turn = starts[i] + int(((_mixed(key) >> _32) * np.uint64(starts[i + 1] - starts[i])) >> _32)
             for e in range(turn, starts[i + 1]):
                 due[at] = targets[e]
@@ -157,8 +138,6 @@ def _move(
             longest = max(longest, int(counts[lane]))
             for c in range(d):
                 place[c * _LANES + lane] = old[i * d + c]
-        for lane in range(lanes, _LANES):
-            counts[lane] = 0
 
         for t in range(longest):
             for lane in range(lanes):
@@ -166,29 +145,51 @@ def _move(
                 for c in range(d):
                     other[c * _LANES + lane] = old[at + c]
             for _ in range(2):
-                _measure(place, other, d, apart)
+                for lane in range(_LANES):
+                    apart[lane] = _NOTHING
+                for c in range(0, d * _LANES, _LANES):
+                    for lane in range(_LANES):
+                        gap = place[c + lane] - other[c + lane]
+                        apart[lane] += gap * gap
                 for lane in range(_LANES):
                     p = _power(apart[lane], b)
                     g = pull * p / (apart[lane] * (_ONE + a * p))
                     factor[lane] = g if t < counts[lane] else _ZERO
-                _follow(place, other, d, factor, alpha)
-            for k in range(negatives):
-                for lane in range(_LANES):
-                    h = _U(low[lane] + _STEP * _U(t * negatives + k))
-                    h = _U((h ^ (h >> _S16)) * _M1)
-                    h = _U((h ^ (h >> _S15)) * _M2)
-                    h = _U(h ^ (h >> _S16) ^ high[lane])
-                    drawn[lane] = _U((np.uint64(h) * many) >> _32)
-                for lane in range(_LANES):
-                    for c in range(d):
-                        other[c * _LANES + lane] = old[np.uint64(drawn[lane]) * width + np.uint64(c)]
-                _measure(place, other, d, apart)
-                for lane in range(_LANES):
-                    g = push / ((_NEAR + apart[lane]) * (_ONE + a * _power(apart[lane], b)))
-                    factor[lane] = g if t < counts[lane] else _ZERO
-                _follow(place, other, d, factor, alpha)
+                for c in range(0, d * _LANES, _LANES):
+                    for lane in range(_LANES):
+                        gap = place[c + lane] - other[c + lane]
+                        place[c + lane] += alpha * _clipped(factor[lane] * gap)
+
         for lane in range(lanes):
             i = begin + lane
+            key = _mixed(seed + _GOLDEN * (np.uint64(epoch) * many + np.uint64(i)))
+            low, high = _U(key & np.uint64(0xFFFFFFFF)), _U(key >> _32)
+            total = counts[lane] * negatives
+            for start in range(0, total, _AT_ONCE):
+                count = min(_AT_ONCE, total - start)
+                for k in range(count):
+                    h = _U(low + _STEP * _U(start + k))
+                    h = _U((h ^ (h >> _S16)) * _M1)
+                    h = _U((h ^ (h >> _S15)) * _M2)
+                    h = _U(h ^ (h >> _S16) ^ high)
+                    drawn[k] = _U((np.uint64(h) * many) >> _32)
+                    squares[k] = _NOTHING
+                for c in range(d):
+                    mine = place[c * _LANES + lane]
+                    for k in range(count):
+                        gap = mine - old[np.uint64(drawn[k]) * width + np.uint64(c)]
+                        forces[c * _AT_ONCE + k] = gap
+                        squares[k] += gap * gap
+                for k in range(count):
+                    s = squares[k]
+                    squares[k] = push / ((_NEAR + s) * (_ONE + a * _power(s, b)))
+                for c in range(d):
+                    for k in range(count):
+                        forces[c * _AT_ONCE + k] = _clipped(squares[k] * forces[c * _AT_ONCE + k])
+                    force = _ZERO
+                    for k in range(count):
+                        force += forces[c * _AT_ONCE + k]
+                    place[c * _LANES + lane] += alpha * force
             for c in range(d):
                 new[i * d + c] = place[c * _LANES + lane]
 
