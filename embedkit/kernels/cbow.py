@@ -195,7 +195,7 @@ def _train_block(
         known = np.float32(sizes[i] > 0)
         loss_columns[i] = known * (scratch.own_losses[i] - scratch.own_products[i])
         scratch.own_chances[i] = known * rate * (np.float32(1) - scratch.own_chances[i])
-    most = np.float32(MOST_AT_ALL * ALPHA / max(rate * (1 + plan.negative), 1e-9))
+    most = np.float32(MOST_AT_ALL * ALPHA / max(float(rate) * (1 + plan.negative), 1e-9))
     for i in range(n):
         # See `embedkit.kernels.skipgram`: a word that comes again and again.
         times = 0

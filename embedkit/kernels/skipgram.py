@@ -267,7 +267,7 @@ def _train_ring(
         loss_columns[0] += scratch.losses[k] - scratch.products[k]
     for k in range(pairs):
         chances[k] = rate * (np.float32(1) - chances[k])
-    most = np.float32(MOST_AT_ALL * ALPHA / max(rate * (1 + plan.negative), 1e-9))
+    most = np.float32(MOST_AT_ALL * ALPHA / max(float(rate) * (1 + plan.negative), 1e-9))
     for i in range(n):
         # A word that comes again and again, as "na na na na", would be moved by all of its pairs at once.
         m, times = offsets[i + 1] - offsets[i], 0
