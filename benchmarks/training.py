@@ -1,8 +1,9 @@
 """Speed and quality of word2vec training against gensim, on a slice of enwiki15-b that nothing was tuned on.
 
 The text comes from the folder of real data ($EMBEDKIT_DATA, else ../shared/data). gensim trains in its fastest mode
-(corpus_file), at two learning rates of which the better one counts; both have one thread, and take turns. Run from the
-root: python -m benchmarks.training [MEGABYTES] [SEEDS] [SETTINGS]
+(corpus_file), at two learning rates of which the better one counts; both have one thread, and take turns. Differences
+of quality come with their intervals by paired bootstrap over the word pairs. Run from the root:
+python -m benchmarks.training [MEGABYTES] [SEEDS] [SETTINGS]
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from gensim.models import Word2Vec as GensimWord2Vec
 
 from benchmarks.report import Stopwatch, write
 from embedkit import Corpus, Embedding, Word2Vec
-from embedkit.evaluation import evaluate_analogies, evaluate_similarity, read_pairs, read_questions
+from embedkit.evaluation import compare, evaluate_analogies, evaluate_similarity, read_pairs, read_questions
 from embedkit.files.opening import opened
 from embedkit.text import EncodedCorpus
 
 DATA = Path(os.environ.get("EMBEDKIT_DATA", Path(__file__).parents[2] / "shared" / "data"))
+QUESTIONS, PAIRS = DATA / "eval" / "questions-words.txt", DATA / "eval" / "similarity" / "wordsim353.tsv"
 EPOCHS, RESTRICT = 5, 30_000
 
 
@@ -50,6 +52,14 @@ class Trained(NamedTuple):
     similarity: float
 
 
+class Behind(NamedTuple):
+    """embedkit's figure less gensim's, with the ends of its interval."""
+
+    difference: float
+    low: float
+    high: float
+
+
 def slice_of_text(target: Path, size: int, part: str = "b") -> None:
     """Write the first lines of the corpus, `size` bytes at most."""
     with opened(DATA / "corpus" / f"enwiki15-{part}.txt.gz") as source, target.open("wb") as stream:
@@ -61,14 +71,22 @@ def slice_of_text(target: Path, size: int, part: str = "b") -> None:
 
 def judge() -> Callable[[Embedding], tuple[float, float]]:
     """A judge of vectors: share of covered questions right among the most frequent words, and Spearman's rho."""
-    questions = read_questions(DATA / "eval" / "questions-words.txt")
-    pairs = read_pairs(DATA / "eval" / "similarity" / "wordsim353.tsv")
+    questions = read_questions(QUESTIONS)
+    pairs = read_pairs(PAIRS)
 
     def of(vectors: Embedding) -> tuple[float, float]:
         total = evaluate_analogies(vectors, questions, restrict=RESTRICT).total
         return total.correct / total.covered, evaluate_similarity(vectors, pairs).spearman
 
     return of
+
+
+def differences(ours: Embedding, theirs: Embedding) -> tuple[Behind, Behind]:
+    """Of the shares of questions answered right, and of Spearman's rho, on what both cover."""
+    questions, pairs = read_questions(QUESTIONS), read_pairs(PAIRS)
+    accuracy = next(iter(compare(ours, theirs, questions, restrict=RESTRICT)))
+    spearman = next(iter(compare(ours, theirs, pairs)))
+    return Behind(accuracy.difference, *accuracy.interval), Behind(spearman.difference, *spearman.interval)
 
 
 def by_gensim(path: Path, parameters: dict[str, Any], rate: float, seed: int) -> tuple[float, Embedding]:
@@ -93,7 +111,8 @@ def main() -> None:
     seeds = range(1, 1 + (int(sys.argv[2]) if len(sys.argv) > 2 else 3))
     settings = SETTINGS[: int(sys.argv[3])] if len(sys.argv) > 3 else SETTINGS
     quality = judge()
-    lines = ["| | CPU s an epoch | times embedkit's | analogies, % | WordSim-353 |", "|---|---|---|---|---|"]
+    heads = ["", "CPU s an epoch", "times embedkit's", "analogies, %", "embedkit's less it", "WordSim-353"]
+    lines = [f"| {' | '.join([*heads, heads[4]])} |", "|---" * 7 + "|"]
     with tempfile.TemporaryDirectory() as name:
         path, small = Path(name) / "text.txt", Path(name) / "small.txt"
         slice_of_text(path, size)
@@ -102,12 +121,14 @@ def main() -> None:
         for setting in settings:
             Word2Vec(**setting.parameters).fit(Corpus(small))  # compiles
             found: dict[str, list[Trained]] = {}
+            compared: dict[str, list[tuple[Behind, Behind]]] = {}
             for seed in seeds:
-                cpu, vectors = by_embedkit(corpus, setting.parameters, seed)
-                found.setdefault("embedkit", []).append(Trained(cpu, *quality(vectors)))
+                cpu, mine = by_embedkit(corpus, setting.parameters, seed)
+                found.setdefault("embedkit", []).append(Trained(cpu, *quality(mine)))
                 for rate in setting.rates:
                     cpu, vectors = by_gensim(path, setting.parameters, rate, seed)
                     found.setdefault(f"gensim, alpha {rate}", []).append(Trained(cpu, *quality(vectors)))
+                    compared.setdefault(f"gensim, alpha {rate}", []).append(differences(mine, vectors))
                 print(setting.name, {way: runs[-1] for way, runs in found.items()}, flush=True)
             ours = found["embedkit"]
             for way, runs in found.items():
@@ -117,12 +138,19 @@ def main() -> None:
                     for field, scale, digits in (("cpu", 1, 1), ("analogies", 100, 1), ("similarity", 1, 3))
                 )
                 means = [statistics.mean(getattr(run, field) for run in runs) for field in Trained._fields]
+                behind = ["", ""]
+                for i, (scale, digits) in enumerate(((100, 1), (1, 3))):
+                    if way in compared:
+                        ends = [scale * statistics.mean(both[i][end] for both in compared[way]) for end in range(3)]
+                        behind[i] = "{:+.{d}f} [{:+.{d}f}, {:+.{d}f}]".format(*ends, d=digits)
                 lines.append(f"| {setting.name}: {way} | {means[0]:.1f} ({times}) | {ratio:.1f} | "
-                             f"{100 * means[1]:.1f} ({analogies}) | {means[2]:.3f} ({similarity}) |")  # fmt: skip
+                             f"{100 * means[1]:.1f} ({analogies}) | {behind[0]} | {means[2]:.3f} ({similarity}) | "
+                             f"{behind[1]} |")  # fmt: skip
     body = (
         f"The first {size / 1e6:g} MB of enwiki15-b ({corpus.tokens:,} tokens), {EPOCHS} epochs, window 5, 5 negative "
         f"samples, min_count 5, one thread each; means over {len(seeds)} seeds (each in brackets), ratios as their "
-        f"median. Counting words is left out of both. Analogies: questions-words.txt, most frequent {RESTRICT:,} words."
+        f"median. Counting words is left out of both. Analogies: questions-words.txt, {RESTRICT:,} frequent words. "
+        "Differences: means over the seeds, of the 95 % intervals' ends too (paired bootstrap over word pairs)."
         "\n\n" + "\n".join(lines)
     )  # fmt: skip
     write("training", "word2vec training", "python -m benchmarks.training " + " ".join(sys.argv[1:]),
