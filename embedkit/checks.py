@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,9 @@ from embedkit.errors import BadInput, printable
 from embedkit.labels import Labels
 
 _CHUNK = 1024  # rows worked on at a time: about a megabyte, so that the work stays in the cache
+_MOST_OF_NOTHING = 2**20  # dimensions of no rows at all: a few bytes can claim any number of them
+# numpy pads each text to the longest: one long one among many would take all memory.
+_WIDE, _WIDER = 2**26, 100  # bytes, and times the characters
 
 
 def chunks(n: int) -> Iterator[slice]:
@@ -32,9 +35,16 @@ def as_matrix(vectors: npt.ArrayLike) -> npt.NDArray[Any]:
         raise BadInput(f"vectors must be real numbers, not {array.dtype}")
     if array.shape[1] == 0:
         raise BadInput("vectors must have at least one dimension")
+    check_nothing(*array.shape)
     kept = np.float16 if array.dtype == np.float16 else np.float32
     with np.errstate(over="ignore"):  # what overflows to infinity is refused by name right after
         return np.ascontiguousarray(array, dtype=kept)
+
+
+def check_nothing(n: int, width: int) -> None:
+    """Refuse no rows of millions of dimensions, which no memory holds back and every name of a dimension would fill."""
+    if not n and width > _MOST_OF_NOTHING:
+        raise BadInput(f"no rows of {width:,} dimensions: without rows there are at most {_MOST_OF_NOTHING:,}")
 
 
 def check_finite(matrix: npt.NDArray[Any], labels: Labels, reason: str = "not a finite float32 number") -> None:
@@ -64,6 +74,9 @@ def as_columns(columns: Mapping[str, npt.ArrayLike], n: int) -> dict[str, npt.ND
 
 def _column(name: str, values: npt.ArrayLike) -> npt.NDArray[Any]:
     """A copy of `values` as numbers, booleans or strings that a file can hold."""
+    given = values.tolist() if isinstance(values, np.ndarray) and values.dtype == object else values
+    if isinstance(given, list | tuple) and given and all(isinstance(item, str) for item in given):
+        return _texts(name, given)
     try:
         array = np.array(values)
     except ValueError:
@@ -71,11 +84,25 @@ def _column(name: str, values: npt.ArrayLike) -> npt.NDArray[Any]:
     if array.dtype.kind in "biuf" and array.dtype.itemsize <= 8:
         return array.astype(array.dtype.newbyteorder("="), copy=False)
     # Looked at one by one, since numpy makes text of [nan, "b"] and drops NULs at the end of text.
-    items = values.tolist() if isinstance(values, np.ndarray) else list(values)  # type: ignore[arg-type]
+    items = np.array(values, dtype=object).tolist()
     if array.ndim != 1 or not all(isinstance(item, str) for item in items):
         raise BadInput(f"column '{name}' must hold numbers, booleans or strings, not {array.dtype}")
+    return _texts(name, items)
+
+
+def _texts(name: str, items: Sequence[str]) -> npt.NDArray[np.str_]:
     if not all(map(_is_text, items)):
         raise BadInput(f"column '{name}' holds a NUL character or text that is not valid Unicode")
+    return as_texts(name, items)
+
+
+def as_texts(name: str, items: Sequence[str]) -> npt.NDArray[np.str_]:
+    """Texts as an array of shape (n,); refuses those of column `name` that such an array would blow up."""
+    longest = max(map(len, items), default=0)
+    size = 4 * longest * len(items)
+    if size > _WIDE and size > _WIDER * sum(map(len, items)):
+        raise BadInput(f"column '{printable(name)}' would take {size:,} bytes, as its longest text has {longest:,} "
+                       "characters, and numpy pads all to it: shorten it, or leave the column out")  # fmt: skip
     return np.array(items, dtype=np.str_)
 
 

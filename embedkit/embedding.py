@@ -344,7 +344,13 @@ class Embedding:
         return self._rows_as(wanted, self._labels.take(wanted), self._then("take", rows=len(wanted)))
 
     def head(self, n: int) -> Embedding:
-        """The first `n` rows (the most frequent words, where rows are sorted by frequency), all if there are fewer."""
+        """The first `n` rows (the most frequent words, where rows are sorted by frequency), all if there are fewer.
+
+        Raises
+        ------
+        BadInput
+            `n` is less than 0.
+        """
         if n < 0:
             raise BadInput(f"head takes a number of rows of 0 or more, not {n}")
         if n >= len(self):
@@ -390,7 +396,20 @@ class Embedding:
         )
 
     def with_vectors(self, vectors: npt.ArrayLike, *, provenance: Mapping[str, Any] | None = None) -> Embedding:
-        """The same labels and columns with other vectors, shape (n, any width)."""
+        """The same labels and columns with other vectors, shape (n, any width).
+
+        Parameters
+        ----------
+        vectors
+            A row for each label.
+        provenance
+            What is known of their making; by default that of these rows, and this step.
+
+        Raises
+        ------
+        BadInput
+            They are not n rows of finite numbers.
+        """
         made = provenance if provenance is not None else self._then("with_vectors")
         return Embedding(self._labels, vectors, columns=self._columns, provenance=made)
 
@@ -402,7 +421,7 @@ class Embedding:
         Raises
         ------
         BadInput
-            A value is too large for float16.
+            A value is too large for float16, or there is no such storage.
         """
         if storage == self.storage:
             return self
@@ -428,13 +447,29 @@ class Embedding:
     # -- doors to other rooms ------------------------------------------------------------------------------------
 
     def similar(self, labels: str | Sequence[str], k: int = 10) -> Neighbours:
-        """The `k` labels nearest to each of `labels` by cosine; see `embedkit.Search.similar`."""
+        """The `k` labels nearest to each of `labels` by cosine, without it; see `embedkit.Search.similar`.
+
+        Raises
+        ------
+        UnknownWord
+            Naming every label that is not there.
+        BadInput
+            `k` is less than 1.
+        """
         from embedkit.search import Search
 
         return Search(self).similar([labels] if isinstance(labels, str) else labels, k)
 
     def analogy(self, a: str, b: str, c: str, k: int = 10) -> Neighbours:
-        """The `k` labels nearest to a - b + c; see `embedkit.Search.analogies`."""
+        """The `k` labels nearest to a - b + c by cosine, without these three; see `embedkit.Search.analogies`.
+
+        Raises
+        ------
+        UnknownWord
+            Naming every label that is not there.
+        BadInput
+            `k` is less than 1.
+        """
         from embedkit.search import Search
 
         return Search(self).analogies([(a, b, c)], k)
@@ -447,7 +482,7 @@ class Embedding:
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, *, columns: Sequence[str] = ()) -> Embedding:
-        """From a DataFrame: index as labels, `columns` kept as such, all others as dimensions."""
+        """From a DataFrame `frame`: index as labels, `columns` kept as such, all others as dimensions."""
         from embedkit.formats.frame import from_frame
 
         return from_frame(frame, columns=columns)
@@ -472,20 +507,26 @@ class Embedding:
 
     @classmethod
     def from_gensim(cls, vectors: Any) -> Embedding:
-        """From a gensim `KeyedVectors` (for a model, its ``.wv``)."""
+        """From a gensim `KeyedVectors` (for a model, its ``.wv``).
+
+        Raises
+        ------
+        BadInput
+            `vectors` is something else.
+        """
         from embedkit.formats.keyed_vectors import from_gensim
 
         return from_gensim(vectors)
 
     def to_torch(self, *, freeze: bool = True) -> torch.nn.Embedding:
-        """A `torch.nn.Embedding` whose row i is label i."""
+        """A `torch.nn.Embedding` on the CPU whose row i, a copy, is label i; trained only if not `freeze`."""
         from embedkit.formats.torch_module import to_torch
 
         return to_torch(self, freeze=freeze)
 
     @classmethod
     def from_torch(cls, module: torch.nn.Embedding, labels: Iterable[object]) -> Embedding:
-        """From a `torch.nn.Embedding` and the label of each of its rows."""
+        """From `module`, a `torch.nn.Embedding`, and the labels of its rows."""
         from embedkit.formats.torch_module import from_torch
 
         return from_torch(module, labels)

@@ -116,7 +116,7 @@ class Images:
         return self._rows(wanted, {"verb": "take", "rows": len(wanted)})
 
     def sample(self, n: int, *, random_state: int = 0) -> Images:
-        """`n` pictures drawn at random without replacement (all if there are fewer), in the order they have here."""
+        """`n` pictures drawn by `random_state` without replacement (all if there are fewer), in the order of these."""
         if n < 0:
             raise BadInput(f"sample takes a number of pictures of 0 or more, not {n}")
         drawn = np.random.default_rng(random_state).permutation(len(self))[:n]

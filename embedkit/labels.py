@@ -164,7 +164,7 @@ class Labels(Sequence[str]):
         return row
 
     def rows(self, labels: Iterable[str], *, ignore_case: bool = False) -> IntArray:
-        """Row of each of `labels`, -1 where there is none; shape (m,)."""
+        """Row of each of `labels`, -1 where there is none (in other capitals, with `ignore_case`); shape (m,)."""
         if isinstance(labels, str):
             raise BadInput(f"expected a list of labels, not the string '{printable(labels)}': write [label]")
         wanted = list(labels)

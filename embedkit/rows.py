@@ -10,16 +10,30 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.embedding import Embedding
-from embedkit.errors import BadInput
+from embedkit.errors import BadInput, printable
 
 
-def check_finite_rows(values: npt.NDArray[np.float64], rows: Any) -> None:
-    """Refuse NaN and infinities in `values`, (n, d), naming the first by row (and its label in `rows`) and column."""
-    bad = np.argwhere(~np.isfinite(values))
+def check_kind(rows: Any) -> None:
+    """Refuse dates and times, which numpy and scikit-learn turn into numbers of days or nanoseconds unasked."""
+    found: Any = getattr(rows, "dtypes", getattr(rows, "dtype", None))
+    for dtype in found if hasattr(found, "__iter__") else [found]:
+        if getattr(dtype, "kind", None) in ("m", "M"):
+            raise BadInput(f"rows hold {dtype}, numbers were expected")
+
+
+def check_finite_rows(values: npt.NDArray[np.float64], rows: Any, most: float = np.inf) -> None:
+    """Refuse NaN and infinities in `values`, (n, d), naming the first by row (and its label in `rows`) and column.
+
+    And what is larger than `most`, whatever its sign, where larger numbers could not be squared and added.
+    """
+    bad = np.argwhere(~np.isfinite(values) if np.isinf(most) else ~(np.abs(values) <= most))
     if len(bad):
         row, column = (int(i) for i in bad[0])
-        label = f" ('{rows.labels[row]}')" if isinstance(rows, Embedding) else ""
-        what = "NaN" if np.isnan(values[row, column]) else "infinity"
+        label = f" ('{printable(rows.labels[row])}')" if isinstance(rows, Embedding) else ""
+        value = values[row, column]
+        if np.isfinite(value):
+            raise BadInput(f"row {row}{label}, column {column} is {value:g}, beyond {most:g}: scale the rows first")
+        what = "NaN" if np.isnan(value) else "infinity"
         raise BadInput(f"row {row}{label}, column {column} is {what}: fill or drop it first")
 
 

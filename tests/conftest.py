@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import random
@@ -10,9 +11,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 # Two processes of tests have a core each; libraries that start a thread a core would wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -21,7 +23,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from embedkit import Embedding
+from embedkit import Embedding, load
+from embedkit.errors import BadFile
 
 T = TypeVar("T")
 
@@ -98,25 +101,87 @@ def within() -> Callable[[float, Callable[[], T]], T]:
     """What a function gives or raises, in a thread; fails if that takes longer. For what once waited for ever."""
 
     def within(seconds: float, work: Callable[[], T]) -> T:
-        outcome: list[tuple[T | None, BaseException | None]] = []
+        results: list[T] = []
+        errors: list[BaseException] = []
 
         def run() -> None:
             try:
-                outcome.append((work(), None))
+                results.append(work())
             except BaseException as error:  # noqa: BLE001  # raised again below
-                outcome.append((None, error))
+                errors.append(error)
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
         thread.join(seconds)
-        if not outcome:
+        if errors:
+            raise errors[0]
+        if not results:
             pytest.fail(f"it hangs: no end after {seconds} seconds")
-        result, error = outcome[0]
-        if error is not None:
-            raise error
-        return result  # type: ignore[return-value]
+        return results[0]
 
     return within
+
+
+# -- a disk that fails -------------------------------------------------------------------------------------------------
+
+
+class Faults:
+    """Lets the first N calls that touch the disk pass and fails all later ones, as a full disk does."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, allowed: int) -> None:
+        self.allowed, self.seen = allowed, 0
+        for name in ("open", "fchmod", "fsync", "replace", "posix_fallocate", "mkdir"):
+            monkeypatch.setattr(os, name, self.guarded(getattr(os, name)))
+        monkeypatch.setattr(os, "fdopen", lambda descriptor, _mode: Unbuffered(FaultyFile(self, descriptor)))
+
+    def step(self) -> None:
+        self.seen += 1
+        if self.seen > self.allowed:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def guarded(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **named: Any) -> Any:
+            self.step()
+            return function(*args, **named)
+
+        return call
+
+
+class FaultyFile(io.FileIO):
+    """A raw file whose writes count, and put only half of what they are given before they fail."""
+
+    def __init__(self, faults: Faults, descriptor: int) -> None:
+        super().__init__(descriptor, "wb")
+        self.faults = faults
+
+    def write(self, data: Any) -> int:
+        part = bytes(data)
+        try:
+            self.faults.step()
+        except OSError:
+            super().write(part[: len(part) // 2])
+            raise
+        return super().write(part)
+
+
+class Unbuffered(io.BufferedWriter):
+    """A buffer so small that nearly every write reaches the file."""
+
+    def __init__(self, raw: io.FileIO) -> None:
+        super().__init__(raw, buffer_size=1)
+
+
+@pytest.fixture
+def failing_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], AbstractContextManager[None]]:
+    """Of what is done inside, the first so many calls that touch the disk pass, and all later ones fail."""
+
+    @contextmanager
+    def fail_after(allowed: int) -> Iterator[None]:
+        with monkeypatch.context() as patch:
+            Faults(patch, allowed)
+            yield
+
+    return fail_after
 
 
 # -- training that is killed -------------------------------------------------------------------------------------------
@@ -203,3 +268,23 @@ def through_kills(tmp_path: Path) -> Iterator[Kills]:
     kills = Kills(tmp_path)
     yield kills
     kills.end()
+
+
+@pytest.fixture(scope="session")
+def refused() -> Callable[..., bool]:
+    """What tells of a file whether it is refused as it should be."""
+
+    def refused(path: Path, verify: bool | None = None) -> bool:
+        """Whether loading raises BadFile with the path in its message; any other error comes through."""
+        try:
+            load(path, verify=verify)
+        except BadFile as error:
+            caught = error
+        else:
+            return False
+        assert str(caught).startswith(str(path))
+        assert caught.path == str(path)
+        assert caught.reason
+        return True
+
+    return refused

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import secrets
 import signal
@@ -11,6 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ import pytest
 from embedkit import Embedding, load
 from embedkit.errors import BadFile
 from embedkit.files.atomic import replacing
+
+FailingDisk = Callable[[int], AbstractContextManager[None]]
 
 OLD, NEW = b"the old content\n", b"the new content, which is longer\n"
 
@@ -226,52 +228,6 @@ def test_a_folder_that_cannot_be_opened_for_flushing_is_no_failure(
 # -- when the system fails -------------------------------------------------------------------------------------------
 
 
-class Faults:
-    """Lets the first N calls that touch the disk pass and fails all later ones, as a full disk does."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.allowed, self.seen = 0, 0
-        for name in ("open", "fchmod", "fsync", "replace"):
-            monkeypatch.setattr(os, name, self.guarded(getattr(os, name)))
-        monkeypatch.setattr(os, "fdopen", lambda descriptor, _mode: Unbuffered(FaultyFile(self, descriptor)))
-
-    def step(self) -> None:
-        self.seen += 1
-        if self.seen > self.allowed:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    def guarded(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **named: Any) -> Any:
-            self.step()
-            return function(*args, **named)
-
-        return call
-
-
-class FaultyFile(io.FileIO):
-    """A raw file whose writes count, and put only half of what they are given before they fail."""
-
-    def __init__(self, faults: Faults, descriptor: int) -> None:
-        super().__init__(descriptor, "wb")
-        self.faults = faults
-
-    def write(self, data: Any) -> int:
-        part = bytes(data)
-        try:
-            self.faults.step()
-        except OSError:
-            super().write(part[: len(part) // 2])
-            raise
-        return super().write(part)
-
-
-class Unbuffered(io.BufferedWriter):
-    """A buffer so small that nearly every write reaches the file."""
-
-    def __init__(self, raw: io.FileIO) -> None:
-        super().__init__(raw, buffer_size=1)
-
-
 SAVES: dict[str, Callable[[Embedding, Path], None]] = {
     "native": lambda embedding, path: embedding.save(path),
     "csv": lambda embedding, path: embedding.to_csv(path),
@@ -282,7 +238,7 @@ SAVES: dict[str, Callable[[Embedding, Path], None]] = {
 @pytest.mark.parametrize("existing", [True, False])
 @pytest.mark.parametrize("how", list(SAVES))
 def test_whichever_write_fails_the_old_file_is_whole(
-    target: Path, royals: Embedding, how: str, existing: bool, monkeypatch: pytest.MonkeyPatch
+    target: Path, royals: Embedding, how: str, existing: bool, failing_disk: FailingDisk
 ) -> None:
     save = SAVES[how]
     save(royals, target)
@@ -293,9 +249,7 @@ def test_whichever_write_fails_the_old_file_is_whole(
             target.write_bytes(OLD)
         else:
             target.unlink(missing_ok=True)
-        with monkeypatch.context() as patch:
-            faults = Faults(patch)
-            faults.allowed = failures
+        with failing_disk(failures):
             try:
                 save(royals, target)
             except BadFile as error:

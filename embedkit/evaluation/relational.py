@@ -117,7 +117,7 @@ class RelationalReport:
         Spearman's correlation of n pairs is a little low, and that of a replicate, in which pairs tie, still lower. The
         mean of many relations keeps that while its interval narrows, so the replicates are moved to where the estimate
         would lie without it: at the mean of ((n + 1) r - 3 t) / (n - 2), with t Kendall's correlation (from Kruskal
-        1958, JASA 53), of the relations.
+        1958, JASA 53), of the relations. For the parameters see `embedkit.evaluation.analogy_interval`.
         """
         generator = resampling.checked(replicates, level, random_state)
         drawn, centres = [], []

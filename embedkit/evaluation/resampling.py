@@ -117,7 +117,7 @@ def correlations(x: Doubles, ys: Doubles, replicates: int, generator: np.random.
 
 
 def means(group: Integers, values: Doubles, replicates: int, generator: np.random.Generator) -> tuple[Doubles, Doubles]:
-    """Mean of `values` (n,), and mean of the groups' means, in each replicate; both (replicates,).
+    """Mean of `values` (n,), and mean of the groups' means, in each replicate of a generator's; both (replicates,).
 
     One less than a group has is drawn from it, which makes the variance of its mean right where groups are small (Rao
     and Wu 1988, JASA 83(401)). A group of one cannot vary.

@@ -33,29 +33,63 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     BadFile
         The folder does not exist, the disk is full, permission is missing: whatever the system said.
     """
-    try:
-        target = Path(os.path.realpath(path))
-    except ValueError as error:  # NUL or a lone surrogate
-        raise BadFile(path, f"cannot be written: {error}") from error
-    try:
-        if target.is_dir():
-            raise BadFile(path, "cannot be written: it is a folder")
-        # /dev/stdout may lead to a regular file that others write to as well: it must not be replaced.
-        if os.fspath(path).startswith(_STREAMS) or (target.exists() and not target.is_file()):
+    with _told(path):
+        target = _to_replace(path)
+        if target is None:
             with Path(path).open("ab") as stream:
                 yield stream
             return
         with _beside(target) as (stream, temporary):
             yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
+            to_disk(stream)
             stream.close()
             os.replace(temporary, target)  # noqa: PTH105  # the one call whose atomicity is the point
         _flush_folder(target.parent)
+
+
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Refuse a place where no file can be made now, before hours of work are done for it.
+
+    Raises
+    ------
+    BadFile
+        As from `replacing`.
+    """
+    with _told(path):
+        target = _to_replace(path)
+        if target is not None:
+            with _beside(target):
+                pass
+
+
+@contextlib.contextmanager
+def _told(path: str | os.PathLike[str]) -> Iterator[None]:
+    try:
+        yield
     except BrokenPipeError:
         raise
     except OSError as error:
         raise BadFile(path, f"cannot be written: {error.strerror or error}") from error
+
+
+def _to_replace(path: str | os.PathLike[str]) -> Path | None:
+    """The file that is replaced, links followed; `None` for what is written to as it is."""
+    try:
+        target = Path(os.path.realpath(path))
+    except ValueError as error:  # NUL or a lone surrogate
+        raise BadFile(path, f"cannot be written: {error}") from error
+    if target.is_dir():
+        raise BadFile(path, "cannot be written: it is a folder")
+    # /dev/stdout may lead to a regular file that others write to as well: it must not be replaced.
+    direct = os.fspath(path).startswith(_STREAMS) or (target.exists() and not target.is_file())
+    return None if direct else target
+
+
+def to_disk(stream: BinaryIO) -> None:
+    """Have all that was written to `stream` on the disk, before another file that belongs to it takes its place."""
+    stream.flush()
+    if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):  # pipes cannot
+        os.fsync(stream.fileno())
 
 
 @contextlib.contextmanager

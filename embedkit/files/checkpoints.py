@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from embedkit.errors import BadInput
+from embedkit.errors import BadFile, BadInput, TrainingDiverged
 
 
 class Checkpoints:
@@ -21,13 +22,16 @@ class Checkpoints:
         Writes one, of the training that it is given.
     every
         Seconds between two of them.
+    path
+        The file that `write` replaces, for those who are told of it.
     """
 
-    def __init__(self, write: Callable[[Any], None], every: float) -> None:
+    def __init__(self, write: Callable[[Any], None], every: float, path: str | os.PathLike[str] = "") -> None:
         if not every > 0:
             raise BadInput(f"checkpoints are written every so many seconds, more than 0, not {every}")
-        self.write, self.every = write, every
+        self.write, self.every, self.path = write, every, path
         self._last = time.monotonic()
+        self._written = False
 
     def due(self) -> bool:
         """Whether it is time."""
@@ -35,8 +39,30 @@ class Checkpoints:
 
     def now(self, run: Any) -> None:
         """Write one."""
-        self.write(run)
+        try:
+            self.write(run)
+        except BadFile as error:
+            if not self._written:
+                raise
+            age = time.monotonic() - self._last
+            kept = f"the checkpoint of {age:.0f} s before is there still, to go on from with resume"
+            raise BadFile(error.path, f"{error.reason}; {kept}", error.place) from error
         self._last = time.monotonic()
+        self._written = True
+
+    @contextlib.contextmanager
+    def named(self) -> Iterator[None]:
+        """Have an error that ends the training say where the last checkpoint is, if there is one."""
+        try:
+            yield
+        except TrainingDiverged as error:
+            if self._written and self.path:
+                error.args = (f"{error.args[0]}; the last good checkpoint is {os.fspath(self.path)}",)
+            raise
+        except BaseException as error:
+            if self._written and self.path:
+                error.add_note(f"embedkit: the last checkpoint is {os.fspath(self.path)}")
+            raise
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ def numbered_lines(source: str | os.PathLike[str] | BinaryIO, name: str = "") ->
     Raises
     ------
     BadFile
-        It cannot be read, a line is not UTF-8, or one is longer than 1 MiB.
+        It cannot be read, a line is not UTF-8 or holds a NUL, or one is longer than 1 MiB.
     """
     called = name or source
     number = 0
@@ -41,8 +41,14 @@ def numbered_lines(source: str | os.PathLike[str] | BinaryIO, name: str = "") ->
                 if len(raw) > _LONGEST:
                     raise BadFile(called, "is longer than 1 MiB", f"line {number}")
                 text = raw.decode("utf-8")
+                if "\0" in text:
+                    raise BadFile(called, "holds a NUL character: text was expected", f"line {number}")
                 yield number, (text.removeprefix("\ufeff") if number == 1 else text).rstrip("\r\n")
     except OSError as error:
         raise BadFile(called, f"cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise BadFile(called, f"is not valid UTF-8 at byte {error.start} of the line", f"line {number}") from None
+    except BadFile:
+        raise
+    except ValueError as error:  # NUL or a lone surrogate in the path
+        raise BadFile(called, f"cannot be read: {error}") from error

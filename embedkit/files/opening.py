@@ -19,6 +19,7 @@ _BZIP2 = (b"1AY&SY", b"\x17rE8P\x90")  # what follows BZh and a digit, with whic
 # Text packs to a quarter, repetitive tables to a fiftieth. What unpacks further than this is made to fill a disk.
 _BOMB_RATIO, _BOMB_BYTES = 200, 2**24
 _BUFFER = 2**18
+_XZ_MEMORY = 2**29  # bytes; xz itself makes files that take 65 MiB to unpack, and a header can ask for 4 GiB
 
 
 @contextlib.contextmanager
@@ -116,7 +117,9 @@ class _Unpacked(io.RawIOBase):
     def _new(self) -> Any:
         if self._kind == "gzip":
             return _Gzip()
-        return bz2.BZ2Decompressor() if self._kind == "bzip2" else lzma.LZMADecompressor(lzma.FORMAT_XZ)
+        if self._kind == "bzip2":
+            return bz2.BZ2Decompressor()
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
 
     def readable(self) -> bool:
         return True

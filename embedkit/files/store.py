@@ -170,9 +170,13 @@ def _tensor(path: object, name: str, entry: Any, data: mmap.mmap, origin: int) -
     try:
         dtype, shape, (start, end) = np.dtype(_DTYPES[entry["dtype"]]), entry["shape"], entry["data_offsets"]
         whole = all(type(n) is int and 0 <= n < 2**63 for n in (*shape, start, end))
+        if whole and end > len(data) - origin:
+            raise BadFile(path, "it ends beyond the end of the file, which was cut", f"tensor '{name}'")
         if not whole or not start <= end <= len(data) - origin or math.prod(shape) * dtype.itemsize != end - start:
             raise ValueError
         count = (end - start) // dtype.itemsize
         return np.frombuffer(data, dtype=dtype, count=count, offset=origin + start).reshape(shape)
+    except BadFile:
+        raise
     except (ValueError, TypeError, KeyError):
         raise BadFile(path, "its shape, type and place in the header do not fit", f"tensor '{name}'") from None

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from embedkit.embedding import Embedding
 from embedkit.errors import BadFile, BadInput, printable
-from embedkit.files.atomic import replacing
+from embedkit.files.atomic import replacing, to_disk
 from embedkit.files.lines import numbered_lines
 from embedkit.files.opening import opened, packed
 from embedkit.formats.collecting import about_file
@@ -34,6 +34,7 @@ _HEADERS = {(1, 0): ("<H", npy.read_array_header_1_0), (2, 0): ("<I", npy.read_a
 _LONGEST_HEADER = 2**16
 _LABELS, _VECTORS = ("labels", "words"), ("vectors", "embeddings")
 _BOMB_RATIO, _BOMB_BYTES = 200, 2**26  # as for packed text
+_ZIP_END, _UNCOUNTED = 22, 2**16 - 1  # bytes of the end without a comment; what it says where there are more
 _BOM = b"\xef\xbb\xbf"
 _WIDE = 2**28  # bytes of labels, numpy pads each to the longest
 
@@ -160,10 +161,20 @@ def read_arrays(
     try:
         with Path(path).open("rb") as stream, zipfile.ZipFile(stream) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            # Its directory has no checksum; a damaged length in it can hide what follows, which its end counts.
+            stream.seek(-min(_ZIP_END, stream.seek(0, os.SEEK_END)), os.SEEK_END)
+            end = stream.read()
+            count = int.from_bytes(end[10:12], "little") if end.startswith(b"PK\5\6") else _UNCOUNTED
+            if count not in (len(archive.infolist()), _UNCOUNTED):
+                raise BadFile(path, f"its end says it holds {count} arrays, {len(archive.infolist())} are found")
             wanted = list(choose(members))
+            if len(members) < len(archive.infolist()):
+                raise BadFile(path, "holds two arrays of one name")
             size = sum(info.file_size for info in members.values())
             if size > _BOMB_BYTES and size > _BOMB_RATIO * Path(path).stat().st_size:
                 raise BadFile(path, f"unpacks to more than {_BOMB_RATIO} times its size")
+            for name in members.keys() - set(wanted):
+                archive.open(members[name]).close()  # a damaged name would let an array go unnoticed: each stands twice
             return {name: _member(path, archive, members[name]) for name in wanted}
     except BadFile:
         raise
@@ -177,10 +188,24 @@ def write_npy(embedding: Embedding, path: str | os.PathLike[str]) -> None:
     Both are written in full before either takes its place, but they are two files: a crash in the moment between leaves
     a new one beside an old one. Where that matters, the native file or .npz is one.
     """
-    with replacing(path) as stream, replacing(_beside(path)) as words:
-        np.save(stream, _matrix(embedding))
-        blob = embedding.labels.blob[1:]
-        words.write(_BOM + blob if blob.startswith(_BOM) else blob)  # readers take one away
+    with replacing(path) as stream:
+        write_array(stream, _matrix(embedding))
+        to_disk(stream)
+        with replacing(_beside(path)) as words:
+            blob = embedding.labels.blob[1:]
+            words.write(_BOM + blob if blob.startswith(_BOM) else blob)  # readers take one away
+
+
+def write_array(stream: BinaryIO, array: npt.NDArray[Any]) -> None:
+    """Write an array as .npy."""
+    np.save(_Writing(stream), array)
+
+
+class _Writing:
+    """A stream that is no file to numpy, whose own way of writing to files tells nothing of a full disk."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.write = stream.write
 
 
 def write_npz(embedding: Embedding, path: str | os.PathLike[str]) -> None:
@@ -188,7 +213,7 @@ def write_npz(embedding: Embedding, path: str | os.PathLike[str]) -> None:
     texts = np.array(list(embedding), dtype=np.str_)
     parts = {f"column/{name}": values for name, values in embedding.columns.items()}
     with replacing(path) as stream:
-        np.savez(stream, labels=texts, vectors=_matrix(embedding), **parts)  # type: ignore[arg-type]
+        np.savez(stream, labels=texts, vectors=_matrix(embedding), **parts)  # type: ignore[arg-type]  # none is called allow_pickle
 
 
 def check_npz(embedding: Embedding) -> None:
@@ -258,7 +283,10 @@ def _read_header(stream: BinaryIO | IO[bytes], path: str | os.PathLike[str], pla
         raise BadFile(path, f"is no .npy file or is damaged: {str(error).partition(chr(10))[0]}", place) from error
     if header.dtype.hasobject:
         raise BadFile(path, "holds Python objects, which can run code when loaded: save numbers or text", place)
-    if not all(0 <= size < 2**63 for size in header.shape):
+    # numpy holds no array that would be too large if its empty axes were not empty.
+    if min(header.shape, default=0) < 0 or math.prod(max(size, 1) for size in header.shape) >= 2**63 // max(
+        header.dtype.itemsize, 1
+    ):
         raise BadFile(path, f"the header says {_shape(header)}", place)
     return header
 

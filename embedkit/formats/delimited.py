@@ -12,6 +12,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from embedkit.checks import as_texts
 from embedkit.errors import BadFile, printable
 
 DELIMITERS = "\t,;|"
@@ -93,7 +94,8 @@ def records(stream: BinaryIO, path: str | os.PathLike[str]) -> Iterator[Record]:
             if "\r" in whole and any("\r" in part for part in whole.split('"')[::2]):
                 raise BadFile(path, "a carriage return ends no line here: save it with line feeds", f"line {began}")
             if whole and not ending:
-                warnings.warn(f"{path}: the last line has no line break: the file may have been cut", stacklevel=2)
+                where = printable(str(path))
+                warnings.warn(f"{where}: the last line has no line break: the file may have been cut", stacklevel=2)
             empty = 0 if whole else _one_more(empty, began, path)
             yield Record(began, whole)
             size, pending = 0, []
@@ -327,11 +329,13 @@ def _number(text: str, line: int, name: str, path: str | os.PathLike[str]) -> fl
     raise BadFile(path, reason, _line(line))
 
 
-def as_column(cells: Sequence[str], *, quotes_all: bool) -> npt.NDArray[np.generic]:
+def as_column(name: str, cells: Sequence[str], *, quotes_all: bool) -> npt.NDArray[np.generic]:
     """What a column that is kept as it is holds: booleans, whole numbers, numbers (NaN for a missing one), or texts.
 
     Parameters
     ----------
+    name
+        What errors call it.
     cells
         Its n fields, still quoted where they are.
     quotes_all
@@ -341,6 +345,11 @@ def as_column(cells: Sequence[str], *, quotes_all: bool) -> npt.NDArray[np.gener
     -------
     ndarray
         Shape (n,): bool, int64, uint64, float64 or str.
+
+    Raises
+    ------
+    BadInput
+        One text is so much longer than the others that an array of them would take all memory.
     """
     texts = [plain(cell) for cell in cells]
     bare = quotes_all or not any(cell.startswith('"') and cell != '""' for cell in cells)
@@ -354,4 +363,4 @@ def as_column(cells: Sequence[str], *, quotes_all: bool) -> npt.NDArray[np.gener
                     if np.iinfo(dtype).min <= min(whole) and max(whole) <= np.iinfo(dtype).max:
                         return np.array(whole, dtype=dtype)
             return np.array([np.nan if is_missing(text) else float(text) for text in texts])
-    return np.array(texts, dtype=np.str_)
+    return as_texts(name, texts)

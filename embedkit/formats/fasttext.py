@@ -8,12 +8,13 @@ import struct
 from pathlib import Path
 
 from embedkit.embedding import Embedding
-from embedkit.errors import BadFile, BadInput
+from embedkit.errors import BadFile, BadInput, printable
 from embedkit.files.opening import packed
 from embedkit.formats.collecting import about_file
 
 MAGIC = struct.pack("<i", 793712314)
 _LONGEST_WORD = 2**16
+_MOST_NGRAMS = 2**19  # of one word: gensim makes a list of them
 
 
 def read_fasttext(path: str | os.PathLike[str], *, limit: int | None = None) -> Embedding:
@@ -63,7 +64,7 @@ def read_fasttext(path: str | os.PathLike[str], *, limit: int | None = None) -> 
 def _check(path: str | os.PathLike[str], data: mmap.mmap) -> None:
     """Walk through the file as its writer did, so that gensim, which trusts it, finds all that it looks for."""
     magic, version, dim, *_ = struct.unpack_from("<4s13i", data)
-    bucket = struct.unpack_from("<i", data, 4 + 4 * 9)[0]
+    bucket, minn, maxn = struct.unpack_from("<3i", data, 4 + 4 * 9)
     at = 8 + 12 * 4 + 8
     if magic != MAGIC or version not in (11, 12) or dim < 1 or bucket < 0:
         raise BadFile(path, "is no fastText model of version 11 or 12", "header")
@@ -73,11 +74,19 @@ def _check(path: str | os.PathLike[str], data: mmap.mmap) -> None:
         raise BadFile(path, "is a supervised fastText model, which holds classes: word vectors were expected", "header")
     if not 0 <= nwords == size or pruned > 0:
         raise BadFile(path, f"the header says {size} entries, {nwords} words, {pruned} pruned", "header")
+    seen = set[bytes]()
     for word in range(size):
         end = data.find(b"\0", at, at + _LONGEST_WORD + 1)
         if end < 0:
             raise BadFile(path, "no end of the word within 64 KiB, or the file is cut", f"word {word + 1} at byte {at}")
         struct.unpack_from("<qb", data, end + 1)
+        if bucket and (end - at + 2) * (min(maxn, end - at + 2) - minn + 1) > _MOST_NGRAMS:
+            what = f"its {end - at:,} bytes make very many n-grams of {minn} to {maxn} characters"
+            raise BadFile(path, what, f"word {word + 1} at byte {at}")
+        seen.add(data[at:end])
+        if len(seen) <= word:
+            shown = printable(data[at:end][:80].decode("utf-8", "backslashreplace"))
+            raise BadFile(path, f"'{shown}' is there twice", f"word {word + 1} at byte {at}")
         at = end + 10
     for what, expected in (("input", (size + bucket, dim)), ("output", None)):
         quantised, rows, columns = struct.unpack_from("<?2q", data, at)

@@ -56,6 +56,9 @@ def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
         shape = tuple(int(size) for size in np.frombuffer(sizes, dtype=">u4"))
         dtype = np.dtype(_TYPES[start[2]])
         size = math.prod(shape) * dtype.itemsize
+        # numpy holds no array that would be too large if its empty axes were not empty.
+        if not size and math.prod(max(axis, 1) for axis in shape) * dtype.itemsize >= 2**63:
+            raise BadFile(path, f"says it holds values of shape {shape}, more than any file can", "header")
         offset = 4 + len(sizes)
         if packed(path):
             array = _unpacked(stream, path, shape, dtype, offset, size)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from embedkit.checks import as_texts
 from embedkit.embedding import Embedding
 from embedkit.errors import BadFile, BadInput, printable
 from embedkit.files.atomic import replacing
@@ -19,6 +21,8 @@ from embedkit.formats.frame import dimension_names
 from embedkit.formats.table_roles import own_width
 
 MAGIC = b'{"label": ['
+_MOST_LISTS = 100_000  # more than a file has columns; texts hold brackets too
+_STRING, _NESTED = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL), re.compile(rb"[\[,]\s*+[\[{]")
 _INFINITE = "1e999"  # which every reader of JSON takes for infinity, as JSON itself has none
 
 
@@ -71,6 +75,9 @@ def read_json(path: str | os.PathLike[str], *, limit: int | None = None) -> Embe
     """
     with opened(path) as stream:
         text = stream.read()
+    # Lists of empty lists would take twenty times the memory of their text. Looked for only where there are many.
+    if text.count(b"[") + text.count(b"{") > _MOST_LISTS and _NESTED.search(_STRING.sub(b'""', text)):
+        raise BadFile(path, "is no JSON that can be read: a list or an object stands in a list")
     try:
         parsed = json.loads(text.decode("utf-8"), object_pairs_hook=_distinct, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
@@ -120,9 +127,14 @@ def _refuse(constant: str) -> Any:
 def _column(name: str, values: list[Any]) -> npt.NDArray[Any]:
     kinds = {type(value) for value in values}
     if kinds <= {float, int, type(None)} and (kinds != {int} and kinds):
-        return np.array([math.nan if value is None else float(value) for value in values])
+        try:
+            return np.array([math.nan if value is None else float(value) for value in values])
+        except OverflowError:
+            raise BadInput(f"'{printable(name[:40])}' holds a number beyond 64 bits") from None
     if len(kinds) > 1 or not kinds <= {bool, int, str}:
         raise BadInput(f"'{printable(name[:40])}' holds values of different kinds")
+    if kinds == {str}:
+        return as_texts(name, values)
     made = np.array(values) if values else np.empty(0)
     if made.dtype.kind == "O":
         raise BadInput(f"'{printable(name[:40])}' holds a number beyond 64 bits")

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from embedkit.checks import as_texts, check_nothing
 from embedkit.embedding import Embedding
 from embedkit.errors import BadFile, BadInput
 from embedkit.files.store import Tensors, read_tensors, write_tensors
@@ -134,6 +135,7 @@ def from_tensors(tensors: Tensors, path: str | os.PathLike[str], *, verify: bool
         n = len(labels)
         if stored.ndim != 2 or len(stored) != n or stored.shape[1] == 0:
             raise BadInput(f"{n} labels for vectors of shape {stored.shape}")
+        check_nothing(*stored.shape)
         if stored.dtype not in (np.float32, np.float16, np.int8):
             raise BadInput(f"vectors are {stored.dtype}, expected float32, float16 or int8")
         scales = _lengths(arrays, "scales", np.float32, n) if stored.dtype == np.int8 else None
@@ -183,4 +185,4 @@ def _column(arrays: Mapping[str, npt.NDArray[Any]], name: str, n: int) -> npt.ND
         texts = [data[a:b].decode("utf-8") for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
     except UnicodeDecodeError:
         raise BadInput(f"column '{name}' is not valid UTF-8") from None
-    return np.array(texts, dtype=np.str_)
+    return as_texts(name, texts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from pathlib import Path
@@ -12,16 +13,19 @@ import numpy.typing as npt
 
 from embedkit.errors import BadFile, BadInput
 from embedkit.files.atomic import replacing
+from embedkit.formats import arrays
 
 
 def write_array(rows: npt.NDArray[Any], path: str | os.PathLike[str]) -> None:
     """Write numbers of any shape as .npy, all or nothing."""
     with replacing(path) as stream:
-        np.save(stream, rows)
+        arrays.write_array(stream, rows)
 
 
 def write_image_folder(pictures: npt.NDArray[Any], path: str | os.PathLike[str]) -> None:
     """Write pictures into a new or empty folder: ``00000.png``, ``00001.png`` ..., each whole or not at all.
+
+    Where one cannot be written, those before it are removed again.
 
     Parameters
     ----------
@@ -49,13 +53,24 @@ def write_image_folder(pictures: npt.NDArray[Any], path: str | os.PathLike[str])
         raise BadInput(f"pictures have 1, 3 or 4 channels, not the shape {pictures.shape}: write .npy")
     values = np.rint(np.clip(pictures, 0, 1) * 255).astype(np.uint8)
     values = values[..., 0] if values.ndim == 4 and values.shape[3] == 1 else values
+    made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadFile(folder, f"cannot be made: {error.strerror or error}") from error
     digits = max(5, len(str(len(values) - 1)))
-    for number, picture in enumerate(values):
-        held = io.BytesIO()
-        Image.fromarray(picture).save(held, format="PNG")
-        with replacing(folder / f"{number:0{digits}d}.png") as stream:
-            stream.write(held.getvalue())
+    written: list[Path] = []
+    try:
+        for number, picture in enumerate(values):
+            held = io.BytesIO()
+            Image.fromarray(picture).save(held, format="PNG")
+            written.append(folder / f"{number:0{digits}d}.png")
+            with replacing(written[-1]) as stream:
+                stream.write(held.getvalue())
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for path in written:
+                path.unlink(missing_ok=True)
+            if made:
+                folder.rmdir()
+        raise

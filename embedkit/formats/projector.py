@@ -7,7 +7,7 @@ from pathlib import Path
 
 from embedkit.embedding import Embedding
 from embedkit.errors import BadFile, BadInput, printable
-from embedkit.files.atomic import replacing
+from embedkit.files.atomic import replacing, to_disk
 from embedkit.formats.text_rows import write_rows
 
 
@@ -55,7 +55,9 @@ def write_projector(embedding: Embedding, folder: str | os.PathLike[str]) -> Non
         raise BadFile(folder, f"cannot be made: {getattr(error, 'strerror', None) or error}") from error
     columns = [list(embedding), *(values.tolist() for values in embedding.columns.values())]
     header = "\t".join(["label", *embedding.columns]) + "\n" if embedding.columns else ""
-    with replacing(place / "vectors.tsv") as vectors, replacing(place / "metadata.tsv") as metadata:
+    with replacing(place / "vectors.tsv") as vectors:
         write_rows(vectors, embedding, b"\t", lambda rows: b"\0" * (rows.stop - rows.start))
-        metadata.write(header.encode())
-        metadata.writelines(("\t".join(map(str, row)) + "\n").encode() for row in zip(*columns, strict=True))
+        to_disk(vectors)
+        with replacing(place / "metadata.tsv") as metadata:
+            metadata.write(header.encode())
+            metadata.writelines(("\t".join(map(str, row)) + "\n").encode() for row in zip(*columns, strict=True))

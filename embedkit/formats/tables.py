@@ -259,7 +259,7 @@ def _parquet_frame(path: str | os.PathLike[str], limit: int | None) -> pd.DataFr
             table.validate(full=True)  # that texts are UTF-8 would else be found out one by one, later
             frame: pd.DataFrame = table.to_pandas()
             return frame
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, SystemError) as error:
         if isinstance(error, BadFile):
             raise
-        raise BadFile(path, f"is damaged or no Parquet file: {str(error).splitlines()[0]}") from None
+        raise BadFile(path, f"is damaged or no Parquet file: {str(error).partition(chr(10))[0]}") from None

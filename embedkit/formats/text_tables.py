@@ -160,7 +160,7 @@ def _embedding(
     made = Embedding(
         labels,
         matrix,
-        columns={names[j]: delimited.as_column(texts[j], quotes_all=table.quotes_all) for j in roles.columns},
+        columns={names[j]: delimited.as_column(names[j], texts[j], quotes_all=table.quotes_all) for j in roles.columns},
         provenance=provenance("read_table", names, roles, seen - len(matrix), table.about),
     )
     return made, [names[j] for j in roles.features]

@@ -231,6 +231,8 @@ class _Lines:
         count = int(np.count_nonzero(data[:end] == 10))
         if self._limit is not None:
             count = min(count, self._limit - self._rows.filled)
+        # What packs well has many more rows than were likely.
+        self._compiled = self._compiled or self._plan.width * (self._rows.filled + count) >= _COMPILED_FROM
         if self._blank:
             self._refuse_after_blank(buffer, 0, end)
         if self._blank or not count:

@@ -40,7 +40,7 @@ def write(
     embedding: Embedding,
     path: str | os.PathLike[str],
     *,
-    format: Format | None = None,  # noqa: A002
+    format: Format | None = None,  # noqa: A002  # what callers write; nothing here formats
     safe_text: bool = False,
 ) -> None:
     r"""Write vectors to a file, all or nothing.

@@ -26,12 +26,11 @@ from embedkit.kernels.rounds import (
     LOSS,
     PAIRS,
     RAW_WORDS,
-    SHARDS,
     WORDS,
     Copies,
     Doubles,
     Flags,
-    Prepared,
+    Trainer,
     copy_chunk,
     take_differences,
 )
@@ -343,98 +342,6 @@ def _train_shard(
     take_differences(outputs, output_copies, width)
 
 
-def train_chunks(
-    inputs: Floats,
-    outputs: Floats,
-    text: Text,
-    draws: Draws,
-    plan: Plan,
-    *,
-    alphas: tuple[float, float],
-    epoch: int,
-    first: int,
-    last: int,
-    stop: Flags,
-    sums: Doubles,
-) -> int:
-    """Train on the chunks `first` ... `last` - 1 of one epoch, one after another.
-
-    Parameters
-    ----------
-    inputs, outputs
-        (words, width) float32 tables from `embedkit.kernels.simd.new_table`; changed in place.
-    text
-        What to train on.
-    draws, plan
-        How.
-    alphas
-        The learning rate where the epoch begins and where it ends; linear in between.
-    epoch
-        Its number, for the random numbers.
-    first, last
-        Which of the `n_chunks` of `text`.
-    stop
-        (1,) uint8; training ends before the next chunk once it is not 0.
-    sums
-        (4,) float64, to which are added: the loss, the pairs, the words trained and the words of the text read.
-
-    Returns
-    -------
-    int
-        The chunk to go on with: `last`, or an earlier one if training was stopped.
-    """
-    prepared = Prepared(inputs, outputs, text, draws, plan, alphas, epoch)
-    return prepared.chunks(_train_chunks, new_scratch, first, last, stop, sums)
-
-
-def train_rounds(
-    inputs: Floats,
-    outputs: Floats,
-    text: Text,
-    draws: Draws,
-    plan: Plan,
-    *,
-    alphas: tuple[float, float],
-    epoch: int,
-    first: int,
-    last: int,
-    stop: Flags,
-    sums: Doubles,
-    shards: int = SHARDS,
-    workers: int = 1,
-) -> int:
-    """Train on the chunks `first` ... `last` - 1 of one epoch in rounds; see `embedkit.kernels.rounds`.
-
-    The result depends on `shards` but not on `workers`. To go on as if nothing had happened, go on with the chunk given
-    back.
-
-    Parameters
-    ----------
-    inputs, outputs
-        (words, width) float32 tables from `embedkit.kernels.simd.new_table`; changed in place.
-    text
-        What to train on.
-    draws, plan
-        How.
-    alphas
-        The learning rate where the epoch begins and where it ends; linear in between.
-    epoch
-        Its number, for the random numbers.
-    first, last
-        Which of the `n_chunks` of `text`.
-    stop
-        (1,) uint8; training ends before the next round once it is not 0.
-    sums
-        (4,) float64, to which are added: the loss, the pairs, the words trained and the words of the text read.
-    shards
-        How many parts of a round are trained on side by side.
-    workers
-        Threads; more than `shards` are of no use.
-
-    Returns
-    -------
-    int
-        The chunk to go on with: `last`, or an earlier one if training was stopped.
-    """
-    prepared = Prepared(inputs, outputs, text, draws, plan, alphas, epoch)
-    return prepared.rounds(_train_shard, new_scratch, first, last, stop, sums, shards, workers)
+# numba keeps nothing on disk that was given a function to call: so these two are as in `embedkit.kernels.skipgram`.
+_TRAINER = Trainer(_train_chunks, _train_shard, new_scratch)
+train_chunks, train_rounds = _TRAINER.train_chunks, _TRAINER.train_rounds

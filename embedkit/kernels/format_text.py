@@ -108,7 +108,7 @@ def _number(value: np.float32, out: Bytes, at: int, powers: Doubles) -> int:
 
 
 @exactly
-def _shortest(wide: float, powers: Doubles) -> tuple[int, int]:
+def _shortest(wide: float, powers: Doubles) -> tuple[int | np.int64, int]:
     """Mantissa m and scale s such that ``m / 10**s`` is the shortest decimal for a positive float32; -1 if too far."""
     exponent = math.floor(math.log10(wide))
     single = np.float32(wide)
@@ -119,12 +119,12 @@ def _shortest(wide: float, powers: Doubles) -> tuple[int, int]:
         mantissa = np.int64(np.rint(wide * powers[scale] if scale >= 0 else wide / powers[-scale]))
         back = mantissa / powers[scale] if scale >= 0 else mantissa * powers[-scale]
         if np.float32(back) == single:
-            return mantissa, scale  # type: ignore[return-value]  # compiled, all integers are one type
+            return mantissa, scale
     return -1, 0
 
 
 @exactly
-def _digits(mantissa: int, count: int, point: int, out: Bytes, at: int) -> int:
+def _digits(mantissa: int | np.int64, count: int, point: int, out: Bytes, at: int) -> int:
     """Write `count` digits with a point after the first `point` of them, unless nothing follows it."""
     place = at + count + (point < count)
     end = place

@@ -246,15 +246,15 @@ def _train_segments(vectors: Vectors, segments: Segments, order: Integers, eta: 
             column = np.int64(segments.columns[k])
             if k + _AHEAD < end:
                 ahead = np.int64(segments.columns[k + _AHEAD]) * step
-                prefetch(vectors.columns, ahead, width)  # type: ignore[arg-type]  # an int to numba
-                prefetch(vectors.columns_squares, ahead, width)  # type: ignore[arg-type]
+                prefetch(vectors.columns, ahead, width)
+                prefetch(vectors.columns_squares, ahead, width)
             place = column * step
-            product = dot(vectors.rows, at, vectors.columns, place, width)  # type: ignore[arg-type]
+            product = dot(vectors.rows, at, vectors.columns, place, width)
             difference = product + vectors.row_biases[row] + vectors.column_biases[column] - segments.logs[k]
             slope = segments.weights[k] * difference
             cost += np.float64(0.5) * slope * difference
             adagrad(
-                vectors.rows, vectors.rows_squares, at, vectors.columns, vectors.columns_squares, place,  # type: ignore[arg-type]
+                vectors.rows, vectors.rows_squares, at, vectors.columns, vectors.columns_squares, place,
                 slope, eta, limit, width,
             )  # fmt: skip
             change = eta * slope

@@ -59,7 +59,8 @@ class Space:
         self._unlike = self._length == 0
         self._rows = self._prepared(rows, self._shift, self._length)
         self._squares = self._squares_of(self._rows)
-        self._wide: Doubles | None = None
+        self._wide: tuple[Doubles, Doubles] | None = None
+        self._scores_at_once, self._queries_at_once = _SCORES_AT_ONCE, _QUERIES_AT_ONCE
 
     def nearest(
         self, queries: Floats | None, k: int, *, n_jobs: int = 1, step: Callable[[int], object] | None = None
@@ -78,7 +79,7 @@ class Space:
             Is told the number of queries answered, now and then.
         """
         asked = self._given if queries is None else queries
-        height = max(1, min(_QUERIES_AT_ONCE, _SCORES_AT_ONCE // len(self._given)))
+        height = max(1, min(self._queries_at_once, self._scores_at_once // len(self._given)))
 
         def work(start: int) -> Nearest:
             return self._block(asked[start : start + height], start if queries is None else None, k)
@@ -87,27 +88,11 @@ class Space:
 
     def _block(self, queries: Floats, first: int | None, k: int) -> Nearest:
         shift, length = self._scale(queries)
-        prepared = self._prepared(queries, shift, length)
-        query, row = self._candidates(prepared, length == 0, self._rows, self._squares, 2.0**-24, k)
+        query, row = self._candidates(queries, shift, length, k, wide=False)
         if len(query) > len(queries) * (4 * k + 256):
             # The rows are far from their mean, and near each other: float64 tells them apart.
-            if self._wide is None:
-                self._wide = self._prepared(self._given, self._shift, self._length, np.float64)
-            wide = self._prepared(queries, shift, length, np.float64)
-            squares = self._squares_of(self._wide)
-            query, row = self._candidates(wide, length == 0, self._wide, squares, 2.0**-53, k)
-        distances = np.empty(len(query))
-        at_once = max(1, _NUMBERS_AT_ONCE // queries.shape[1])
-        for start in range(0, len(query), at_once):
-            q, r = query[start : start + at_once], row[start : start + at_once]
-            x, y = queries[q].astype(np.float64), self._given[r].astype(np.float64)
-            if self.metric in ANGULAR:
-                x = self._turned(x, shift[q], length[q])
-                y = self._turned(y, self._shift[r], self._length[r])
-            x -= y
-            x *= x
-            # A sum along each row: its order does not depend on how many rows there are.
-            distances[start : start + at_once] = x.sum(axis=1)
+            query, row = self._candidates(queries, shift, length, k, wide=True)
+        distances = self._apart(queries, shift, length, query, row)
         if self.metric in ANGULAR:
             distances /= 2
             distances[(length[query] == 0) != self._unlike[row]] = 1
@@ -116,22 +101,53 @@ class Space:
         return _ranked(query, row, distances, len(queries), k, first)
 
     def _candidates(
-        self, queries: Any, unlike: npt.NDArray[np.bool_], rows: Any, squares: Any, u: float, k: int
+        self, queries: Floats, shift: Doubles, length: Doubles, k: int, *, wide: bool
     ) -> tuple[Integers, Integers]:
-        """Pairs among which the `k` nearest of each query certainly are."""
-        terms = queries.shape[1] + 16
-        gamma = rows.dtype.type(terms * u / (1 - terms * u))
-        highest = queries @ rows.T
+        """Pairs among which the `k` nearest of each query certainly are; `wide`: by products in float64."""
+        rows, squares = self._for_products(wide)
+        gamma = self._gamma(wide)
+        prepared = self._prepared(queries, shift, length, rows.dtype)
+        highest = prepared @ rows.T
         highest *= -2
         highest += squares * (1 + gamma)
+        unlike = length == 0
         if unlike.any() and self._unlike.any():
             highest[np.ix_(unlike, self._unlike)] = -2
         limit = np.partition(highest, k - 1, axis=1)[:, k - 1]
-        limit += 2 * gamma * self._squares_of(queries)
+        limit += 2 * gamma * self._squares_of(prepared)
         highest -= 2 * gamma * squares  # now the lowest that each may be
         found = np.flatnonzero(highest <= limit[:, None])
         query, row = np.divmod(found, len(rows))
         return query.astype(np.int64, copy=False), row.astype(np.int64, copy=False)
+
+    def _apart(self, queries: Floats, shift: Doubles, length: Doubles, query: Integers, row: Integers) -> Doubles:
+        """Squared distances of pairs, one by one in float64."""
+        distances = np.empty(len(query))
+        at_once = max(1, _NUMBERS_AT_ONCE // queries.shape[1])
+        for start in range(0, len(query), at_once):
+            q, r = query[start : start + at_once], row[start : start + at_once]
+            x, y = queries[q].astype(np.float64), self._given[r].astype(np.float64)
+            if self.metric in ANGULAR:
+                x = turned(x, shift[q], length[q])
+                y = turned(y, self._shift[r], self._length[r])
+            x -= y
+            x *= x
+            distances[start : start + at_once] = added(x)
+        return distances
+
+    def _for_products(self, wide: bool) -> tuple[Any, Any]:
+        """The rows, prepared in float32 or float64, and their squared lengths."""
+        if not wide:
+            return self._rows, self._squares
+        if self._wide is None:
+            rows = self._prepared(self._given, self._shift, self._length, np.float64)
+            self._wide = rows, self._squares_of(rows)
+        return self._wide
+
+    def _gamma(self, wide: bool) -> Any:
+        """How wrong products are at most, of the squared lengths of both rows; of the type of the products."""
+        u = (2.0**-53 if wide else 2.0**-24) * (self._given.shape[1] + 16)
+        return (np.float64 if wide else np.float32)(u / (1 - u))
 
     def _scale(self, rows: Floats) -> tuple[Doubles, Doubles]:
         """What is taken off each row, and its length then; only angles need them."""
@@ -151,17 +167,8 @@ class Space:
         made = np.empty(rows.shape, dtype=dtype)
         for part in _parts(rows):
             wide = rows[part].astype(np.float64)
-            made[part] = (
-                self._turned(wide, shift[part], length[part]) if self.metric in ANGULAR else wide - self._centre
-            )
+            made[part] = turned(wide, shift[part], length[part]) if self.metric in ANGULAR else wide - self._centre
         return made
-
-    def _turned(self, wide: Doubles, shift: Doubles, length: Doubles) -> Doubles:
-        if self.metric == "correlation":
-            wide -= shift[:, None]
-        wide *= (length > 0)[:, None]
-        wide /= np.where(length > 0, length, 1)[:, None]
-        return wide
 
     def _squares_of(self, rows: Any) -> Any:
         if self.metric in ANGULAR:
@@ -171,6 +178,28 @@ class Space:
             wide = rows[part].astype(np.float64)
             squares[part] = (wide * wide).sum(axis=1)
         return squares
+
+
+def turned(wide: Any, shift: Any, length: Any) -> Any:
+    """Rows of float64, (p, d), numpy's or torch's, less `shift` and at length 1, or 0 where that is their `length`."""
+    wide -= shift[:, None]
+    wide *= (length > 0)[:, None]
+    wide /= (length + (length == 0))[:, None]
+    return wide
+
+
+def added(x: Any) -> Any:
+    """The sum along each row, (p,), of (p, d) float64 of numpy's or torch's, which is overwritten.
+
+    The second half is added to the first as long as there is one: an order that depends on d alone, so that the bits
+    are the same alone, in a batch and on every device.
+    """
+    d = x.shape[1]
+    while d > 1:
+        half = (d + 1) // 2
+        x[:, : d - half] += x[:, half:d]
+        d = half
+    return x[:, 0]
 
 
 def nearest_by(
@@ -218,6 +247,27 @@ def nearest_in(distances: Doubles, k: int, first: int | None = None) -> Nearest:
         within[np.arange(len(distances)), first + np.arange(len(distances))] = True
     query, row = np.nonzero(within)
     return _ranked(query, row, distances[query, row], len(distances), k, first)
+
+
+def nearest_stored(starts: Integers, rows: Integers, distances: Doubles, k: int, first: int | None = None) -> Nearest:
+    """The `k` nearest when some distances are known, as a sparse matrix stores them.
+
+    Parameters
+    ----------
+    starts, rows, distances
+        (m + 1,), (p,) and (p,): from which to which pair each query's own lie, and the pairs' rows and distances. Each
+        query has k of them, and a pair comes once.
+    k, first
+        As in `nearest_in`; a row itself need not be among them, but then k - 1 others must be.
+    """
+    m = len(starts) - 1
+    query = np.repeat(np.arange(m), np.diff(starts))
+    if first is not None:
+        others = query + first != rows
+        query = np.concatenate([query[others], np.arange(m)])
+        rows = np.concatenate([rows[others], np.arange(first, first + m)])
+        distances = np.concatenate([distances[others], np.zeros(m)])
+    return _ranked(query, rows.astype(np.int64), distances.astype(np.float64), m, k, first)
 
 
 def _ranked(query: Integers, row: Integers, distances: Doubles, m: int, k: int, first: int | None) -> Nearest:

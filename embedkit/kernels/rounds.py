@@ -85,7 +85,7 @@ def _copy(table: Floats, copies: Copies, first: int, width: Width) -> None:
     size = copies.size[0]
     for slot in range(first, size):
         if slot + _AHEAD < size:
-            prefetch(table, np.int64(copies.words[slot + _AHEAD]) * step, width)  # type: ignore[arg-type]
+            prefetch(table, np.int64(copies.words[slot + _AHEAD]) * step, width)
         source, target = np.int64(copies.words[slot]) * step, slot * step
         for d in range(step):
             copies.rows[target + d] = table[source + d]
@@ -117,7 +117,7 @@ def take_differences(table: Floats, copies: Copies, width: Width) -> None:
     size = copies.size[0]
     for slot in range(size):
         if slot + _AHEAD < size:
-            prefetch(table, np.int64(copies.words[slot + _AHEAD]) * step, width)  # type: ignore[arg-type]
+            prefetch(table, np.int64(copies.words[slot + _AHEAD]) * step, width)
         source, target = np.int64(copies.words[slot]) * step, slot * step
         for d in range(step):
             copies.rows[target + d] -= table[source + d]
@@ -142,7 +142,7 @@ def add_differences(table: Floats, copies: Copies, changes: Int32s, part: int, p
     for slot in range(size):
         word = np.int64(copies.words[slot])
         if slot + _AHEAD < size:
-            prefetch(table, np.int64(copies.words[slot + _AHEAD]) * step, width)  # type: ignore[arg-type]
+            prefetch(table, np.int64(copies.words[slot + _AHEAD]) * step, width)
         if (word // _TOGETHER) % parts == part:
             mean, few = np.float32(1) / np.float32(changes[word, 0]), np.float32(_FEW) / np.float32(changes[word, 1])
             share = max(mean, min(np.float32(1), few))
@@ -223,14 +223,153 @@ def in_rounds(
         return max(pool.map(work, range(workers)), default=first)
 
 
-class Prepared:
-    """A training that is about to begin: arguments checked, and in the form that compiled functions want.
+class Trainer:
+    """One kind of training, as functions of arrays.
 
     Parameters
     ----------
-    inputs, outputs, text, draws, plan, alphas, epoch
-        As in `embedkit.kernels.skipgram.train_chunks`.
+    chunks
+        Compiled: trains on some chunks after each other; see `embedkit.kernels.skipgram`.
+    shard
+        Compiled: the same with copies of the rows, which become what has changed.
+    new_scratch
+        Makes the memory of one thread, for a plan and a dimension.
     """
+
+    def __init__(self, chunks: Callable[..., int], shard: Callable[..., None], new_scratch: NewScratch) -> None:
+        self._chunks, self._shard, self._new_scratch = chunks, shard, new_scratch
+
+    def train_chunks(
+        self,
+        inputs: Floats,
+        outputs: Floats,
+        text: Text,
+        draws: Draws,
+        plan: Plan,
+        *,
+        alphas: tuple[float, float],
+        epoch: int,
+        first: int,
+        last: int,
+        stop: Flags,
+        sums: Doubles,
+    ) -> int:
+        """Train on the chunks `first` ... `last` - 1 of one epoch, one after another.
+
+        Parameters
+        ----------
+        inputs, outputs
+            (words, width) float32 tables from `embedkit.kernels.simd.new_table`; changed in place.
+        text
+            What to train on.
+        draws, plan
+            How.
+        alphas
+            The learning rate where the epoch begins and where it ends; linear in between.
+        epoch
+            Its number, for the random numbers.
+        first, last
+            Which of the `n_chunks` of `text`.
+        stop
+            (1,) uint8; training ends before the next chunk once it is not 0.
+        sums
+            (4,) float64, to which are added: the loss, the pairs, the words trained and the words of the text read.
+
+        Returns
+        -------
+        int
+            The chunk to go on with: `last`, or an earlier one if training was stopped.
+        """
+        ready = _Prepared(inputs, outputs, text, draws, plan, alphas, epoch)
+        last = min(last, ready.chunks_in_text)
+        if first >= last:
+            return first
+        work, scratch = new_work(plan), self._new_scratch(plan, ready.dimension)
+        return self._chunks(*ready.arguments, first, last, work, scratch, stop, sums, *ready.widths)
+
+    def train_rounds(
+        self,
+        inputs: Floats,
+        outputs: Floats,
+        text: Text,
+        draws: Draws,
+        plan: Plan,
+        *,
+        alphas: tuple[float, float],
+        epoch: int,
+        first: int,
+        last: int,
+        stop: Flags,
+        sums: Doubles,
+        shards: int = SHARDS,
+        workers: int = 1,
+    ) -> int:
+        """Train on the chunks `first` ... `last` - 1 of one epoch in rounds.
+
+        The result depends on `shards` but not on `workers`. To go on as if nothing had happened, go on with the chunk
+        given back.
+
+        Parameters
+        ----------
+        inputs, outputs
+            (words, width) float32 tables from `embedkit.kernels.simd.new_table`; changed in place.
+        text
+            What to train on.
+        draws, plan
+            How.
+        alphas
+            The learning rate where the epoch begins and where it ends; linear in between.
+        epoch
+            Its number, for the random numbers.
+        first, last
+            Which of the `n_chunks` of `text`.
+        stop
+            (1,) uint8; training ends before the next round once it is not 0.
+        sums
+            (4,) float64, to which are added: the loss, the pairs, the words trained and the words of the text read.
+        shards
+            How many parts of a round are trained on side by side.
+        workers
+            Threads; more than `shards` are of no use.
+
+        Returns
+        -------
+        int
+            The chunk to go on with: `last`, or an earlier one if training was stopped.
+        """
+        ready = _Prepared(inputs, outputs, text, draws, plan, alphas, epoch)
+        last, workers = min(last, ready.chunks_in_text), min(workers, shards)
+        if first >= last:
+            return first
+        works = [new_work(plan) for _ in range(workers)]
+        scratches = [self._new_scratch(plan, ready.dimension) for _ in range(workers)]
+        room = ROUND * len(works[0].input_rows)
+        rooms = room, room + ROUND * len(works[0].negatives)
+        changes = np.zeros((2, ready.n_words, 2), dtype=np.int32)
+        copies = [[new_copies(n, ready.n_words, ready.dimension) for n in rooms] for _ in range(shards)]
+        parts = np.zeros((shards, len(sums)))  # added up in their order: float64 sums depend on it
+
+        def one(worker: int, shard: int, begin: int, end: int) -> None:
+            mine = works[worker], scratches[worker], *copies[shard], parts[shard]
+            self._shard(*ready.arguments, begin, end, *mine, *ready.widths)
+
+        def gather(worker: int, used: int) -> None:
+            for number, table in enumerate(ready.arguments[:2]):
+                changed = [copies[shard][number] for shard in range(used)]
+                for part in changed:
+                    count_changes(part, changes[number], worker, workers)
+                for part in changed:
+                    add_differences(table, part, changes[number], worker, workers, ready.widths[1])
+                for part in changed:
+                    forget_changes(part, changes[number], worker, workers)
+
+        done = in_rounds(one, gather, first=first, last=last, shards=shards, workers=workers, stop=stop)
+        sums += parts.sum(axis=0)
+        return done
+
+
+class _Prepared:
+    """A training that is about to begin: arguments checked, and in the form that compiled functions want."""
 
     def __init__(
         self, inputs: Floats, outputs: Floats, text: Text, draws: Draws, plan: Plan, alphas: tuple[float, float],
@@ -251,56 +390,11 @@ class Prepared:
             raise ValueError(f"window and reach must be 1 or more, negative 0 or more: {plan}")
         self.chunks_in_text = n_chunks(text)
         self.n_words, self.dimension = shape
-        self.plan = plan
         alpha, slope = float(alphas[0]), float(alphas[1] - alphas[0]) / max(self.chunks_in_text, 1)
         # Arrays that can be written to and others are two types to numba: read-only views spare a second compilation.
         fixed = Text(_read_only(text.ids), _read_only(text.ends))
         self.arguments = (inputs.reshape(-1), outputs.reshape(-1), fixed, draws, plan, alpha, slope, epoch)
         self.widths = width_of(plan.block), width_of(self.dimension)
-
-    def chunks(
-        self, train: Callable[..., int], new_scratch: NewScratch, first: int, last: int, stop: Flags, sums: Doubles
-    ) -> int:
-        """See `embedkit.kernels.skipgram.train_chunks`; `train` is compiled."""
-        last = min(last, self.chunks_in_text)
-        if first >= last:
-            return first
-        work, scratch = new_work(self.plan), new_scratch(self.plan, self.dimension)
-        return train(*self.arguments, first, last, work, scratch, stop, sums, *self.widths)
-
-    def rounds(
-        self, train: Callable[..., None], new_scratch: NewScratch, first: int, last: int, stop: Flags, sums: Doubles,
-        shards: int, workers: int,
-    ) -> int:  # fmt: skip
-        """See `embedkit.kernels.skipgram.train_rounds`; `train` is compiled."""
-        last, workers = min(last, self.chunks_in_text), min(workers, shards)
-        if first >= last:
-            return first
-        works = [new_work(self.plan) for _ in range(workers)]
-        scratches = [new_scratch(self.plan, self.dimension) for _ in range(workers)]
-        room = ROUND * len(works[0].input_rows)
-        rooms = room, room + ROUND * len(works[0].negatives)
-        changes = np.zeros((2, self.n_words, 2), dtype=np.int32)
-        copies = [[new_copies(n, self.n_words, self.dimension) for n in rooms] for _ in range(shards)]
-        parts = np.zeros((shards, len(sums)))  # added up in their order: float64 sums depend on it
-
-        def one(worker: int, shard: int, begin: int, end: int) -> None:
-            mine = works[worker], scratches[worker], *copies[shard], parts[shard]
-            train(*self.arguments, begin, end, *mine, *self.widths)
-
-        def gather(worker: int, used: int) -> None:
-            for number, table in enumerate(self.arguments[:2]):
-                changed = [copies[shard][number] for shard in range(used)]
-                for part in changed:
-                    count_changes(part, changes[number], worker, workers)
-                for part in changed:
-                    add_differences(table, part, changes[number], worker, workers, self.widths[1])
-                for part in changed:
-                    forget_changes(part, changes[number], worker, workers)
-
-        done = in_rounds(one, gather, first=first, last=last, shards=shards, workers=workers, stop=stop)
-        sums += parts.sum(axis=0)
-        return done
 
 
 def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

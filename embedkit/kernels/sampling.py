@@ -160,18 +160,18 @@ def advanced(state: np.uint64) -> np.uint64:
 
 
 @trained
-def below(random: np.uint64, n: int) -> int:
+def below(random: np.uint64, n: int) -> np.int64:
     """A number 0 ... n - 1 from the upper 32 of 64 random bits."""
-    return np.int64(((random >> _32) * np.uint64(n)) >> _32)  # type: ignore[return-value]  # an int to numba
+    return np.int64(((random >> _32) * np.uint64(n)) >> _32)
 
 
 @trained
-def drawn(alias: UInt32s, random: np.uint64) -> int:
+def drawn(alias: UInt32s, random: np.uint64) -> np.int64:
     """A word drawn from an `alias_table` with 64 random bits."""
     word = below(random, alias.shape[0])
     if (random & _LOW) < np.uint64(alias[word, 0]):
         return word
-    return np.int64(alias[word, 1])  # type: ignore[return-value]
+    return np.int64(alias[word, 1])
 
 
 @trained

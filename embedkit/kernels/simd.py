@@ -32,6 +32,7 @@ from embedkit.kernels.compiled import Function, compiled_with
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 Width: TypeAlias = tuple[int, ...]
+Place: TypeAlias = int | np.int64  # of a row; one type where it is compiled
 
 LANES = 16  # floats in a vector
 _LINE = 4 * LANES  # bytes of a vector, and of a line of the cache
@@ -227,7 +228,7 @@ def _type_dots(
     return types.void(table, types.int64, others, rows, types.int64, types.int64, out, width), generate
 
 
-dots: Callable[[Floats, int, Floats, Integers, int, int, Floats, Width], None] = cast(Any, intrinsic(_type_dots))
+dots: Callable[[Floats, Place, Floats, Integers, Place, Place, Floats, Width], None] = cast(Any, intrinsic(_type_dots))
 """``dots(table, at, others, rows, first, n, out, width)``: inner products of a row with `n` rows.
 
 ``out[first + k]`` becomes the product of the row of `table` at `at` and the row of `others` at ``rows[first + k]`` for
@@ -277,7 +278,7 @@ def _type_add_rows(
     return types.void(table, place, others, rows, place, weights, place, place, place, width), generate
 
 
-add_rows: Callable[[Floats, int, Floats, Integers, int, Floats, int, int, int, Width], None] = cast(
+add_rows: Callable[[Floats, Place, Floats, Integers, Place, Floats, Place, int, Place, Width], None] = cast(
     Any, intrinsic(_type_add_rows)
 )
 """``add_rows(table, at, others, rows, first_row, weights, first_weight, stride, n, width)``: a sum of rows is added.
@@ -386,7 +387,7 @@ def _type_prefetch(typing: Any, table: Any, at: Any, width: Any) -> tuple[Any, C
     return types.void(table, types.int64, width), generate
 
 
-prefetch: Callable[[Floats, int, Width], None] = cast(Any, intrinsic(_type_prefetch))
+prefetch: Callable[[Floats, Place, Width], None] = cast(Any, intrinsic(_type_prefetch))
 """``prefetch(table, at, width)``: begin to bring a row into the cache. It changes nothing else."""
 
 
@@ -407,7 +408,7 @@ def _type_dot(typing: Any, table: Any, at: Any, others: Any, row: Any, width: An
     return types.float32(table, types.int64, others, types.int64, width), generate
 
 
-dot: Callable[[Floats, int, Floats, int, Width], np.float32] = cast(Any, intrinsic(_type_dot))
+dot: Callable[[Floats, Place, Floats, Place, Width], np.float32] = cast(Any, intrinsic(_type_dot))
 """``dot(table, at, others, row, width)``: inner product of two rows."""
 
 
@@ -446,8 +447,8 @@ def _type_adagrad(
     return types.void(table, squares, place, others, other_squares, place, real, real, real, width), generate
 
 
-adagrad: Callable[[Floats, Floats, int, Floats, Floats, int, np.float32, np.float32, np.float32, Width], None] = cast(
-    Any, intrinsic(_type_adagrad)
+adagrad: Callable[[Floats, Floats, Place, Floats, Floats, Place, np.float32, np.float32, np.float32, Width], None] = (
+    cast(Any, intrinsic(_type_adagrad))
 )
 """``adagrad(table, squares, at, others, other_squares, row, slope, rate, limit, width)``: one step of a pair of rows.
 

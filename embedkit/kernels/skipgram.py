@@ -43,12 +43,11 @@ from embedkit.kernels.rounds import (
     LOSS,
     PAIRS,
     RAW_WORDS,
-    SHARDS,
     WORDS,
     Copies,
     Doubles,
     Flags,
-    Prepared,
+    Trainer,
     copy_chunk,
     take_differences,
 )
@@ -70,8 +69,9 @@ from embedkit.kernels.simd import (
 )
 
 _BLOCK = 32  # words that are worked on together, where nothing stands against it
-# How many gradients a row may add up at the usual learning rate: below what has been seen to diverge.
-ALPHA = 0.03  # the usual learning rate
+ALPHA = 0.04  # the default learning rate
+# How many gradients a row may add up at a learning rate of .03: below what has been seen to diverge.
+_BOUNDED_AT = 0.03
 _MOST_OF_INPUT, _MOST_OF_NEGATIVE = 60, 40
 MOST_AT_ALL = 180  # where a word comes many times in a block; what is more is shared out
 _LOG2_E = np.float32(np.log2(np.e))
@@ -116,7 +116,7 @@ def plan(
     shared
         How many negatives a block shares, instead of the fewest that are safe; rounded up to a multiple of 8.
     """
-    slack = min(1.0, ALPHA / alpha) if alpha > 0 else 1.0
+    slack = min(1.0, _BOUNDED_AT / alpha) if alpha > 0 else 1.0
     of_input, of_negative = slack * _MOST_OF_INPUT, slack * _MOST_OF_NEGATIVE
     if shrink and (window + 1) * (negative + 1) <= of_input:
         reach, neighbours = window, window + 1
@@ -267,7 +267,7 @@ def _train_ring(
         loss_columns[0] += scratch.losses[k] - scratch.products[k]
     for k in range(pairs):
         chances[k] = rate * (np.float32(1) - chances[k])
-    most = np.float32(MOST_AT_ALL * ALPHA / max(float(rate) * (1 + plan.negative), 1e-9))
+    most = np.float32(MOST_AT_ALL * _BOUNDED_AT / max(float(rate) * (1 + plan.negative), 1e-9))
     for i in range(n):
         # A word that comes again and again, as "na na na na", would be moved by all of its pairs at once.
         m, times = offsets[i + 1] - offsets[i], 0
@@ -443,98 +443,6 @@ def _train_shard(
     take_differences(outputs, output_copies, width)
 
 
-def train_chunks(
-    inputs: Floats,
-    outputs: Floats,
-    text: Text,
-    draws: Draws,
-    plan: Plan,
-    *,
-    alphas: tuple[float, float],
-    epoch: int,
-    first: int,
-    last: int,
-    stop: Flags,
-    sums: Doubles,
-) -> int:
-    """Train on the chunks `first` ... `last` - 1 of one epoch, one after another.
-
-    Parameters
-    ----------
-    inputs, outputs
-        (words, width) float32 tables from `embedkit.kernels.simd.new_table`; changed in place.
-    text
-        What to train on.
-    draws, plan
-        How.
-    alphas
-        The learning rate where the epoch begins and where it ends; linear in between.
-    epoch
-        Its number, for the random numbers.
-    first, last
-        Which of the `n_chunks` of `text`.
-    stop
-        (1,) uint8; training ends before the next chunk once it is not 0.
-    sums
-        (4,) float64, to which are added: the loss, the pairs, the words trained and the words of the text read.
-
-    Returns
-    -------
-    int
-        The chunk to go on with: `last`, or an earlier one if training was stopped.
-    """
-    prepared = Prepared(inputs, outputs, text, draws, plan, alphas, epoch)
-    return prepared.chunks(_train_chunks, new_scratch, first, last, stop, sums)
-
-
-def train_rounds(
-    inputs: Floats,
-    outputs: Floats,
-    text: Text,
-    draws: Draws,
-    plan: Plan,
-    *,
-    alphas: tuple[float, float],
-    epoch: int,
-    first: int,
-    last: int,
-    stop: Flags,
-    sums: Doubles,
-    shards: int = SHARDS,
-    workers: int = 1,
-) -> int:
-    """Train on the chunks `first` ... `last` - 1 of one epoch in rounds; see `embedkit.kernels.rounds`.
-
-    The result depends on `shards` but not on `workers`. To go on as if nothing had happened, go on with the chunk given
-    back.
-
-    Parameters
-    ----------
-    inputs, outputs
-        (words, width) float32 tables from `embedkit.kernels.simd.new_table`; changed in place.
-    text
-        What to train on.
-    draws, plan
-        How.
-    alphas
-        The learning rate where the epoch begins and where it ends; linear in between.
-    epoch
-        Its number, for the random numbers.
-    first, last
-        Which of the `n_chunks` of `text`.
-    stop
-        (1,) uint8; training ends before the next round once it is not 0.
-    sums
-        (4,) float64, to which are added: the loss, the pairs, the words trained and the words of the text read.
-    shards
-        How many parts of a round are trained on side by side.
-    workers
-        Threads; more than `shards` are of no use.
-
-    Returns
-    -------
-    int
-        The chunk to go on with: `last`, or an earlier one if training was stopped.
-    """
-    prepared = Prepared(inputs, outputs, text, draws, plan, alphas, epoch)
-    return prepared.rounds(_train_shard, new_scratch, first, last, stop, sums, shards, workers)
+# numba keeps nothing on disk that was given a function to call: so `_train_chunks` and `_train_shard` stand twice.
+_TRAINER = Trainer(_train_chunks, _train_shard, new_scratch)
+train_chunks, train_rounds = _TRAINER.train_chunks, _TRAINER.train_rounds

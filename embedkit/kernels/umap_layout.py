@@ -116,32 +116,37 @@ def _move(
     many, width = np.uint64(len(starts) - 1), np.uint64(d)
     pull, push = -_TWO * a * b, _TWO * repulsion * b
     before, now = _F(epoch - 1), _F(epoch)
-    due, counts = np.empty(_LANES * room, np.int32), np.zeros(_LANES, np.int64)
-    place, other = np.zeros(d * _LANES, np.float32), np.zeros(d * _LANES, np.float32)
-    apart, factor = np.zeros(_LANES, np.float32), np.zeros(_LANES, np.float32)
-    drawn, squares = np.empty(_AT_ONCE, np.uint32), np.empty(_AT_ONCE, np.float32)
-    forces = np.empty(d * _AT_ONCE, np.float32)
+    # Each way to make an array, and each type, takes a tenth of a second to compile.
+    due, counts, drawn = np.empty(_LANES * room, np.int32), np.empty(_LANES, np.int64), np.empty(_AT_ONCE, np.int32)
+    place, other = np.empty(d * _LANES, np.float32), np.empty(d * _LANES, np.float32)
+    apart, factor = np.empty(_LANES, np.float32), np.empty(_LANES, np.float32)
+    squares, forces = np.empty(_AT_ONCE, np.float32), np.empty(d * _AT_ONCE, np.float32)
+    for lane in range(_LANES):
+        counts[lane] = 0
+    for c in range(d * _LANES):
+        place[c], other[c] = _ZERO, _ZERO
+    at: Any = 0
     for begin in range(first, last, _LANES):
         lanes = min(_LANES, last - begin)
         longest = 0
         for lane in range(lanes):
             i, at = begin + lane, lane * room
             key = _mixed(seed + _GOLDEN * (np.uint64(epoch) * many + np.uint64(i)))
-            turn = starts[i] + int(((_mixed(key) >> _32) * np.uint64(starts[i + 1] - starts[i])) >> _32)
+            turn = starts[i] + np.int64(((_mixed(key) >> _32) * np.uint64(starts[i + 1] - starts[i])) >> _32)
             for e in range(turn, starts[i + 1]):
                 due[at] = targets[e]
-                at += int(_I(rates[e] * now) > _I(rates[e] * before))
+                at += _I(rates[e] * now) > _I(rates[e] * before)
             for e in range(starts[i], turn):
                 due[at] = targets[e]
-                at += int(_I(rates[e] * now) > _I(rates[e] * before))
+                at += _I(rates[e] * now) > _I(rates[e] * before)
             counts[lane] = at - lane * room
-            longest = max(longest, int(counts[lane]))
+            longest = max(longest, at - lane * room)
             for c in range(d):
                 place[c * _LANES + lane] = old[i * d + c]
 
         for t in range(longest):
             for lane in range(lanes):
-                at = int(due[lane * room + t]) * d if t < counts[lane] else 0
+                at = np.int64(due[lane * room + t]) * d if t < counts[lane] else 0
                 for c in range(d):
                     other[c * _LANES + lane] = old[at + c]
             for _ in range(2):
@@ -172,7 +177,7 @@ def _move(
                     h = _U((h ^ (h >> _S16)) * _M1)
                     h = _U((h ^ (h >> _S15)) * _M2)
                     h = _U(h ^ (h >> _S16) ^ high)
-                    drawn[k] = _U((np.uint64(h) * many) >> _32)
+                    drawn[k] = _I((np.uint64(h) * many) >> _32)
                     squares[k] = _NOTHING
                 for c in range(d):
                     mine = place[c * _LANES + lane]

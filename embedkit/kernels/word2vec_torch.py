@@ -32,6 +32,7 @@ from torch.nn.functional import softplus
 
 from embedkit.errors import BadInput
 from embedkit.kernels.candidates_torch import full_precision
+from embedkit.kernels.hashes_torch import FIRST, GOLDEN, SECOND, mixed, shifted, signed
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 
@@ -48,7 +49,6 @@ _CHUNKS = 8  # steps in a chunk, about
 _BEYOND = 8  # times the window: how far words around a chunk are looked for
 
 _MASK = 2**64 - 1
-_GOLDEN, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 _KEEP, _WINDOW = -1, -2  # streams of an epoch; those of chunks are numbered from 0
 
 
@@ -269,46 +269,31 @@ def train_chunks(
 # -- random numbers ----------------------------------------------------------------------------------------------------
 
 
-def _signed(x: int) -> int:
-    """The 64 bits of x as torch's integers have them."""
-    x &= _MASK
-    return x - 2**64 if x >= 2**63 else x
-
-
 def _mixed(x: int) -> int:
     """SplitMix64's hash (Steele, Lea & Flood 2014) of 64 bits."""
-    x = ((x ^ (x >> 30)) * _FIRST) & _MASK
-    x = ((x ^ (x >> 27)) * _SECOND) & _MASK
+    x = ((x ^ (x >> 30)) * FIRST) & _MASK
+    x = ((x ^ (x >> 27)) * SECOND) & _MASK
     return x ^ (x >> 31)
 
 
 def _stream(seed: int, epoch: int, number: int) -> int:
     """Where the random numbers of (seed, epoch, number) begin."""
-    state = _mixed((seed + _GOLDEN) & _MASK)
+    state = _mixed((seed + GOLDEN) & _MASK)
     for part in (epoch, number):
-        state = _mixed(((state ^ (part & _MASK)) + _GOLDEN) & _MASK)
+        state = _mixed(((state ^ (part & _MASK)) + GOLDEN) & _MASK)
     return state
 
 
 def _random(key: int, numbers: Tensor) -> Tensor:
     """64 random bits each, int64: the hashes of the so manieth numbers of a stream."""
-    x: Tensor = numbers * _signed(_GOLDEN) + _signed(key)
-    x = (x ^ _shifted(x, 30)) * _signed(_FIRST)
-    x = (x ^ _shifted(x, 27)) * _signed(_SECOND)
-    return x ^ _shifted(x, 31)
-
-
-def _shifted(x: Tensor, by: int) -> Tensor:
-    """Bits shifted to the right, without the sign, which torch would shift in."""
-    shifted: Tensor = (x >> by) & (2 ** (64 - by) - 1)
-    return shifted
+    return mixed(numbers * signed(GOLDEN) + signed(key))
 
 
 def _negatives(draws: Draws, key: int, first: int, shape: tuple[int, int]) -> Tensor:
     """Words drawn from the alias table, int64."""
     numbers = torch.arange(first, first + shape[0] * shape[1], device=draws.alias.device).view(shape)
     bits = _random(key, numbers)
-    word = (_shifted(bits, 32) * len(draws.alias)) >> 32
+    word = (shifted(bits, 32) * len(draws.alias)) >> 32
     own, other = draws.alias[word].unbind(-1)
     return torch.where((bits & (2**32 - 1)) < own, word, other)
 
@@ -318,12 +303,12 @@ def _read(text: Text, draws: Draws, plan: Plan, epoch: int, start: int, stop: in
     device, room = text.ids.device, _BEYOND * plan.window
     low, high = max(0, start - room), min(len(text.ids), stop + room)
     ids, places = text.ids[low:high].long(), torch.arange(low, high, device=device)
-    bits = _shifted(_random(_stream(draws.seed, epoch, _KEEP), places), 32)
+    bits = shifted(_random(_stream(draws.seed, epoch, _KEEP), places), 32)
     known = ids < len(draws.keep)
     places = places[known & (bits <= draws.keep[torch.where(known, ids, 0)])]
     begin, end = torch.searchsorted(places, torch.tensor([start, stop], device=device)).tolist()
     if plan.shrink:
-        drawn = _shifted(_random(_stream(draws.seed, epoch, _WINDOW), places), 32)
+        drawn = shifted(_random(_stream(draws.seed, epoch, _WINDOW), places), 32)
         windows = 1 + ((drawn * plan.window) >> 32)
     else:
         windows = torch.full_like(places, plan.window)

@@ -187,7 +187,13 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
     # -- scikit-learn's verbs of an outlier detector --------------------------------------------------------------
 
     def score_samples(self, X: Any) -> Doubles:  # noqa: N803
-        """How normal rows are, (n,): higher is more normal."""
+        """How normal rows are, (n,): higher is more normal.
+
+        Raises
+        ------
+        BadInput
+            Rows are not as those of `fit`.
+        """
         check_is_fitted(self)
         return self._scores(validated(self, X, reset=False), (OWN,))[0][OWN]
 
@@ -256,6 +262,16 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
             Rows.
         n_guilty
             How many columns to name of each row, the guiltiest first; none where the score is the model's own.
+
+        Returns
+        -------
+        Findings
+            Of all n rows.
+
+        Raises
+        ------
+        BadInput
+            Rows are not as those of `fit`.
         """
         check_is_fitted(self)
         rows = validated(self, X, reset=False)
@@ -281,6 +297,11 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
             Which of them are anomalies, (n,) booleans; some are and some are not.
         replicates, random_state
             Of the bootstrap, which draws normal rows and anomalies apart, the same for all.
+
+        Raises
+        ------
+        BadInput
+            Rows are not as those of `fit`, or `anomalous` is not one boolean a row, some true and some not.
         """
         check_is_fitted(self)
         rows = validated(self, X, reset=False)

@@ -56,7 +56,8 @@ class Autoencoder(CodesMixin):
     epochs, batch_size
         Passes over the rows, and how many make a step; 0 epochs leave the nets as they were initialised.
     learning_rate, schedule, weight_decay
-        The largest rate of AdamW; ``"one-cycle"``, ``"cosine"`` or ``"constant"``; its decay.
+        The largest rate of AdamW; ``"one-cycle"``, ``"cosine"`` or ``"constant"``; its decay. Half the rate gives codes
+        that a linear classifier reads a little better, and errors that are a little larger.
     clip
         Length to which longer gradients are shortened.
     validation
@@ -64,7 +65,7 @@ class Autoencoder(CodesMixin):
     patience
         Epochs without a better one after which the training ends; `None` for all epochs.
     precision
-        ``"float32"``; ``"bfloat16"``, for products in it: faster where the processor has it; ``"auto"``.
+        ``"float32"``; ``"bfloat16"``, for products in it; ``"auto"``, for the latter where it proves clearly faster.
     device
         ``"auto"`` (a GPU where there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"`` ...
     n_jobs

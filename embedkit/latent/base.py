@@ -238,13 +238,15 @@ class LatentModel(BaseEstimator, Embedder[Any]):  # type: ignore[misc]  # scikit
         held_out = kind.rows(data, training.device, state.held_out) if len(state.held_out) else None
 
         def save(training: Training) -> None:
+            training.check_weights()
             state.optimizer = training.optimizer_tensors()
             write(type(self).__name__, state, checkpoint or "", training.weights(), training.best)
 
-        checkpoints = None if checkpoint is None else Checkpoints(save, every)
+        checkpoints = None if checkpoint is None else Checkpoints(save, every, checkpoint)
         try:
-            training.go(rows, held_out=held_out, judge=self._judge(used, state.nets, kind), entry=self._entry,
-                        callback=callback, checkpoints=checkpoints)  # fmt: skip
+            with checkpoints.named() if checkpoints is not None else contextlib.nullcontext():
+                training.go(rows, held_out=held_out, judge=self._judge(used, state.nets, kind), entry=self._entry,
+                            callback=callback, checkpoints=checkpoints)  # fmt: skip
         except TrainingDiverged:
             if training.run.epoch:
                 training.run.stopped = True

@@ -160,7 +160,8 @@ class EncoderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         """The class of each row, (n,)."""
         check_is_fitted(self)
         X = validated(self, X, reset=False)  # noqa: N806
-        numbers = self._logits(X).argmax(axis=1) if self.net_ is not None else self.head_.predict(self._codes(X))
+        net = self.net_
+        numbers = self.head_.predict(self._codes(X)) if net is None else self._logits(net, X).argmax(axis=1)
         classes: npt.NDArray[Any] = self.classes_[numbers]
         return classes
 
@@ -179,7 +180,7 @@ class EncoderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
                 raise BadInput("an SVM gives no probabilities: use head='linear' or 'knn'")
             probabilities: Doubles = self.head_.predict_proba(self._codes(X))
             return probabilities
-        logits = self._logits(X)
+        logits = self._logits(self.net_, X)
         odds: Doubles = np.exp(logits - logits.max(axis=1, keepdims=True))
         odds /= odds.sum(axis=1, keepdims=True)
         return odds
@@ -246,9 +247,8 @@ class EncoderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             training.go(held)
         self.net_, self.history_ = net.eval().requires_grad_(False), training.run.history
 
-    def _logits(self, rows: Any) -> Doubles:
-        model, net = self.encoder, self.net_
-        assert net is not None  # noqa: S101  # fine-tuned ones only come here
+    def _logits(self, net: nn.Module, rows: Any) -> Doubles:
+        model = self.encoder
         with torch.no_grad(), _threads(self.n_jobs):
             made = [net(block)[:n].double().cpu().numpy() for n, block in model.kind_.blocks(rows, model.device_)]
         return np.concatenate(made)

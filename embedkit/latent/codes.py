@@ -149,7 +149,7 @@ class CodesMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentModel)
     def sample_codes(
         self, n: int = 1, how: How | None = None, *, random_state: int | None = None
     ) -> npt.NDArray[np.float32]:
-        """The codes that `sample` decodes, (n, n_components)."""
+        """The codes that `sample` decodes, (n, n_components); see `sample`."""
         state = self._ready()
         how = how or self._priors[0]
         check_choice("how", how, self._priors)
@@ -196,6 +196,11 @@ class CodesMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentModel)
         -------
         ndarray
             (rows, n, ...) in the shape and units of those of `fit`.
+
+        Raises
+        ------
+        BadInput
+            `n` is less than 2, or there are more rows on one side.
         """
         self._ready()
         check_whole("n", n, 2)
@@ -227,6 +232,11 @@ class CodesMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentModel)
         -------
         ndarray
             (units, n, ...) in the shape and units of the rows of `fit`.
+
+        Raises
+        ------
+        BadInput
+            `x` is more than one row, `n` is less than 2, or there is no such unit.
         """
         state = self._ready()
         check_whole("n", n, 2)
@@ -258,6 +268,11 @@ class CodesMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, LatentModel)
         -------
         ndarray
             (n, n, ...): the top line first.
+
+        Raises
+        ------
+        BadInput
+            `n` is less than 2, there is no such unit, or the two are the same.
         """
         state = self._ready()
         check_whole("n", n, 2)

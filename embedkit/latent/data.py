@@ -171,10 +171,14 @@ class Kind:
         """With means and standard deviations, in float64; 1 for what is constant."""
         n, total, squares = 0, np.zeros(()), np.zeros(())
         first = self._columns(array[:1].astype(np.float64)).mean(axis=0)  # taken off first: what is left is small
-        for _, rows in passes(array):
-            values = self._columns(rows.astype(np.float64)) - first
-            n += len(values)
-            total, squares = total + values.sum(axis=0), squares + np.square(values).sum(axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused by name right after
+            for _, rows in passes(array):
+                values = self._columns(rows.astype(np.float64)) - first
+                n += len(values)
+                total, squares = total + values.sum(axis=0), squares + np.square(values).sum(axis=0)
+        if not np.isfinite(squares).all():
+            column = int(np.argmin(np.isfinite(squares)))
+            raise BadInput(f"column {column} spreads too far: the squares of its numbers overflow; scale it first")
         mean = total / n
         deviation = np.sqrt(np.maximum(squares / n - mean**2, 0))
         # What rounding leaves of a constant is no variance.

@@ -145,7 +145,13 @@ class EfficiencyReport:
         )
 
     def difference(self, a: str, b: str, labels: int) -> tuple[float, float, float]:
-        """By how much `a` is better than `b` with so many labels: the mean over draws, and its 95 % interval."""
+        """By how much `a` is better than `b` with so many labels: the mean over draws, and its 95 % interval.
+
+        Raises
+        ------
+        BadInput
+            There is no such method, or it was not tried with so many labels.
+        """
         for name in (a, b):
             if name not in self.methods:
                 raise BadInput(f"there is no method '{name}'; there are: {', '.join(self.methods)}")

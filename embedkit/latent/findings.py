@@ -155,7 +155,7 @@ class AnomalyReport:
     false_alarm_rate: float
 
     def of(self, method: str) -> MethodFigures:
-        """The figures of ``"model"``, ``"pca"``, ``"ppca"`` or ``"knn"``."""
+        """The figures of a method: ``"model"``, ``"pca"``, ``"ppca"`` or ``"knn"``; `BadInput` for another."""
         for one in self.figures:
             if one.method == method:
                 return one

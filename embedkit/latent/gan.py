@@ -68,7 +68,7 @@ class GAN(LatentModel):
     clip
         Length to which longer gradients are shortened.
     precision
-        ``"float32"``; ``"bfloat16"``, for products in it; ``"auto"``.
+        ``"float32"``; ``"bfloat16"``, for products in it; ``"auto"``, for the latter where it proves clearly faster.
     device, n_jobs, random_state
         Where, with how many threads, and the seed; as for `Autoencoder`.
 
@@ -222,7 +222,20 @@ class GAN(LatentModel):
         return self.inverse_transform(self.sample_codes(n, random_state=random_state))
 
     def sample_codes(self, n: int = 1, *, random_state: int | None = None) -> npt.NDArray[np.float32]:
-        """The latent points that `sample` makes rows of, (n, n_components)."""
+        """The latent points that `sample` makes rows of, (n, n_components): drawn from the standard normal.
+
+        Parameters
+        ----------
+        n
+            How many.
+        random_state
+            Seed; `None` draws others each time.
+
+        Raises
+        ------
+        BadInput
+            `n` is less than 1.
+        """
         state = self._ready()
         check_whole("n", n, 1)
         shape = (n, state.used["n_components"])
@@ -265,6 +278,11 @@ class GAN(LatentModel):
         -------
         ndarray
             (rows, n, ...) in the shape and units of the rows of `fit`.
+
+        Raises
+        ------
+        BadInput
+            `n` is less than 2, points have another width or are not finite, or there are not as many on both sides.
         """
         check_whole("n", n, 2)
         first, last = self._points(a), self._points(b)

@@ -97,7 +97,7 @@ class Judge:
         return np.concatenate(features), np.concatenate(shares)
 
     def accuracy(self, pictures: Any, classes: npt.ArrayLike) -> float:
-        """Share of pictures whose class, (n,), it finds."""
+        """Share of `pictures` whose class, one of `classes` (n,) each, it finds."""
         return float(np.mean(self.classes[self.look(pictures)[1].argmax(axis=1)] == np.asarray(classes)))
 
 

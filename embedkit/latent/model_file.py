@@ -123,7 +123,11 @@ def _filled(make: Any, tensors: Tensors, path: str | os.PathLike[str], *, verify
             if key not in ("random_state", "device", "n_jobs", "precision") and value != known:
                 raise BadInput(f"it was made with {key}={known!r}, this model with {value!r}")
         kind = _kind(about["kind"], arrays)
-        nets = model._nets(used, kind, Maker({**used, **model._own_nets()}, kind, 0))
+        maker = Maker({**used, **model._own_nets()}, kind, 0)
+        held = sum(array.size for key, array in arrays.items() if key.startswith("weights/"))
+        if not model._own_nets() and maker.fewest_weights() > held:  # before nets of any size are made
+            raise BadInput(f"its {held:,} weights are fewer than its layers have")
+        nets = model._nets(used, kind, maker)
         wanted = {f"{name}.{key}": value for name, net in nets.items() for key, value in net.state_dict().items()}
         _fill(nets, _weights("weights", wanted, arrays, verify=True))
         last = None
@@ -145,7 +149,7 @@ def _filled(make: Any, tensors: Tensors, path: str | os.PathLike[str], *, verify
             net.to(device_of(model.device))
         _put_features(model, kind)
         model._take(state)
-    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError) as error:
         if isinstance(error, BadFile):
             raise
         if isinstance(error, BadInput):

@@ -81,6 +81,17 @@ class Maker:
             initialise(layer, self.generator)
         return net
 
+    def fewest_weights(self) -> int:
+        """How many numbers the weights of whatever net it makes are at least; known without making one."""
+        hidden, channels = self.sizes()
+        if channels is None:
+            sizes, found = [self.kind.size, *hidden], 0
+        else:
+            found = 16 * sum(a * b for a, b in itertools.pairwise([self.kind.shape[0], *channels]))  # kernels of 4 x 4
+            height, across = (side >> len(channels) for side in self.kind.shape[1:])
+            sizes = [channels[-1] * height * across, *hidden[-1:]]
+        return found + sum(a * b for a, b in itertools.pairwise(sizes))
+
     def sizes(self) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
         """Widths of dense layers and channels; `None` for the latter if the net is to be dense."""
         hidden, shape = tuple(self.used["hidden"]), self.kind.shape

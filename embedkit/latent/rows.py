@@ -36,7 +36,7 @@ class Rows:
     device
         Where batches are wanted.
     convert
-        Makes float32 tensors in model units of a memory map's rows.
+        Makes float32 tensors in model units of a memory map's rows; the default is for rows that are such already.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Rows:
         values: torch.Tensor | Array,
         chosen: npt.NDArray[np.int64] | None,
         device: str,
-        convert: Callable[[Array], torch.Tensor] | None = None,
+        convert: Callable[[Array], torch.Tensor] = torch.from_numpy,
     ) -> None:
         self.values, self.chosen, self.device, self.convert = values, chosen, device, convert
 
@@ -102,7 +102,6 @@ class Rows:
         return rows.to(torch.float32).mul_(1 / 255) if rows.dtype == torch.uint8 else rows
 
     def _read(self, numbers: npt.NDArray[np.int64]) -> torch.Tensor:
-        assert self.convert is not None  # noqa: S101  # only tensors have none
         values = self.values
         whole = len(numbers) and numbers[-1] - numbers[0] == len(numbers) - 1
         rows = values[numbers[0] : numbers[-1] + 1] if whole else values[numbers]

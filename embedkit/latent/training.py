@@ -85,6 +85,7 @@ class Training:
         self._own = [[p for net in player.nets.values() for p in net.parameters()] for player in self.players]
         self.optimizers = [self._optimizer(*pair) for pair in zip(self.players, self._own, strict=True)]
         self._watched: list[tuple[int, float, str, Tensor]] = []
+        self._latest = 0, 0.0  # step and learning rate
         self._bf16 = precision_for(settings.precision, device) == "bfloat16"
 
     def _optimizer(self, player: Player, parameters: list[nn.Parameter]) -> torch.optim.AdamW:
@@ -263,6 +264,7 @@ class Training:
                 self._thaw(number)
             schedule, peak = player.schedule or settings.schedule, player.learning_rate or settings.learning_rate
             rate = rate_at(schedule, peak, batch.step, steps)
+            self._latest = batch.step, rate
             if self._bf16:
                 with torch.autocast(torch.device(self.device).type, torch.bfloat16):
                     parts = player.loss(batch)
@@ -273,7 +275,7 @@ class Training:
             if self.device == "cpu" or len(self._watched) >= _PATIENT:
                 self._look()
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
             clip = settings.clip if player.clip is None else player.clip
             if clip is not None:
                 nn.utils.clip_grad_norm_(self._own[number], clip)
@@ -306,6 +308,12 @@ class Training:
             if not math.isfinite(value):
                 self._diverged(f"the loss of '{name}' is {value}", step, rate)
 
+    def check_weights(self) -> None:
+        """Refuse weights, and what the nets hold beside them, that are not finite."""
+        values = (value for _, value in self._places())
+        if not all(bool(torch.isfinite(value).all()) for value in values if value.is_floating_point()):
+            self._diverged("a weight is not finite", *self._latest)
+
     def _diverged(self, what: str, step: int, rate: float) -> None:
         epoch = self.run.epoch + 1
         kept = f"the weights of epoch {epoch - 1} are kept" if epoch > 1 else "nothing was learned"
@@ -320,8 +328,7 @@ class Training:
         last = run.epoch * steps + run.step - 1
         rate = rate_at(settings.schedule, self.players[0].learning_rate or settings.learning_rate, max(0, last),
                        steps * settings.epochs)  # fmt: skip
-        if not all(bool(torch.isfinite(p).all()) for parameters in self._own for p in parameters):
-            self._diverged("a weight is not finite", last, rate)
+        self.check_weights()
         speed = run.rows / run.seconds if run.seconds else 0.0
         told = entry(_means(run.sums, run.counts))
         if judged is not None:

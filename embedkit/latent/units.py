@@ -107,7 +107,7 @@ class UnitReport:
     def interval(
         self, source: str, *, replicates: int = 1000, level: float = 0.95, random_state: int = 0
     ) -> tuple[float, float]:
-        """The middle `level` of a source's mean balanced accuracy, by the bootstrap that `difference` describes."""
+        """The middle `level` of a source's mean balanced accuracy, by bootstrap; see `difference`."""
         found = self._replicates((source,), replicates, level, random_state)[0]
         low, high = np.nanquantile(found, [(1 - level) / 2, (1 + level) / 2]).tolist()
         return low, high

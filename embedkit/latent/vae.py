@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, final
+from typing import Any, Literal, cast, final
 
 import numpy as np
 import numpy.typing as npt
@@ -324,10 +324,8 @@ class VAE(CodesMixin):
 
 def _bound(nets: Mapping[str, nn.Module], batch: Batch, beta: float) -> Parts:
     """The parts of the bound for a batch, one code a row; pixels are tossed where the likelihood is of coins."""
-    encoder, decoder, likelihood = nets["encoder"], nets["decoder"], nets["likelihood"]
-    assert isinstance(encoder, GaussianEncoder)  # noqa: S101
-    assert isinstance(decoder, Decoder)  # noqa: S101
-    assert isinstance(likelihood, Likelihood)  # noqa: S101
+    encoder, decoder = cast(GaussianEncoder, nets["encoder"]), cast(Decoder, nets["decoder"])
+    likelihood = cast(Likelihood, nets["likelihood"])
     rows = batch.rows
     if likelihood.bernoulli:
         rows = (batch.uniform(*rows.shape) < rows).float()

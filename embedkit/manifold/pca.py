@@ -14,7 +14,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from embedkit.embedder import Embedder
 from embedkit.errors import BadInput
-from embedkit.rows import check_finite_rows, relabel
+from embedkit.rows import check_finite_rows, check_kind, relabel
+
+_MOST = 1e150  # whose squares float64 can add up
 
 
 @final
@@ -78,8 +80,9 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Embe
         y
             Ignored.
         """
+        check_kind(X)
         rows = validate_data(self, X, dtype=np.float64, ensure_min_samples=2, ensure_all_finite=False)
-        check_finite_rows(rows, X)
+        check_finite_rows(rows, X, _MOST)
         self._sums: _Sums | None = None
         self._pca = self._new()
         with np.errstate(invalid="ignore"):  # rows that are all the same: no variance, of which nothing is a share
@@ -107,8 +110,9 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Embe
         sums: _Sums | None = getattr(self, "_sums", None)
         if sums is None and hasattr(self, "components_"):
             raise BadInput("partial_fit cannot go on where fit ended: begin with partial_fit on a new PCA")
+        check_kind(X)
         rows = validate_data(self, X, dtype=np.float64, reset=sums is None, ensure_all_finite=False)
-        check_finite_rows(rows, X)
+        check_finite_rows(rows, X, _MOST)
         sums = _Sums.of(rows) if sums is None else sums.and_of(rows)
         self._pca = sums.components_for(self._new())
         self._sums = sums
@@ -138,6 +142,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Embe
             (n, n_components); labelled if `X` is.
         """
         check_is_fitted(self)
+        check_kind(X)
         rows = validate_data(self, X, dtype=np.float64, reset=False, ensure_all_finite=False)
         check_finite_rows(rows, X)
         made = {"made_by": "PCA", "parameters": self._plain_params()}

@@ -11,12 +11,24 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import BadInput
-from embedkit.kernels.neighbours import ANGULAR, BY_PRODUCTS, Doubles, Measure, Nearest, Space, nearest_by, nearest_in
+from embedkit.kernels.neighbours import (
+    ANGULAR,
+    BY_PRODUCTS,
+    Doubles,
+    Measure,
+    Nearest,
+    Space,
+    nearest_by,
+    nearest_in,
+    nearest_stored,
+)
 
 Step = Callable[[int], object]
 
 # Up to so many rows every pair is looked at: measured at 784 dimensions, and where nothing has to be compiled.
 EXACT_BY_PRODUCTS, EXACT_BY_PAIRS = 8192, 4096
+
+_AT_ONCE = 1 << 22  # known distances that are looked at together
 
 # umap-learn's names of metrics, and scipy's.
 _SCIPYS = {
@@ -68,7 +80,12 @@ def is_exact(n: int, metric: Any, approximate: bool) -> bool:
     return not approximate and n <= (EXACT_BY_PRODUCTS if by_products else EXACT_BY_PAIRS)
 
 
-def searcher(rows: Any, metric: Any, keywords: Mapping[str, Any]) -> Searcher:
+def on_devices(rows: Any, metric: Any) -> bool:
+    """Whether neighbours of such rows by such distances can be found by torch."""
+    return isinstance(rows, np.ndarray) and isinstance(metric, str) and metric in BY_PRODUCTS
+
+
+def searcher(rows: Any, metric: Any, keywords: Mapping[str, Any], device: str = "numpy") -> Searcher:
     """What finds the exact neighbours among `rows`.
 
     Parameters
@@ -79,12 +96,18 @@ def searcher(rows: Any, metric: Any, keywords: Mapping[str, Any]) -> Searcher:
         A name of umap-learn's or pynndescent's, or a function of two rows compiled by numba.
     keywords
         The metric's own parameters, in their order.
+    device
+        ``"numpy"``, or a device of torch's, which is taken where it can be (see `on_devices`).
 
     Raises
     ------
     BadInput
         There is no such metric.
     """
+    if device != "numpy" and on_devices(rows, metric):
+        from embedkit.kernels.neighbours_torch import TorchSpace
+
+        return TorchSpace(rows, metric, device)
     sparse = not isinstance(rows, np.ndarray)
     if isinstance(metric, str) and metric in BY_PRODUCTS:
         return _SparseSpace(rows, metric) if sparse else Space(rows, metric)
@@ -96,12 +119,44 @@ def searcher(rows: Any, metric: Any, keywords: Mapping[str, Any]) -> Searcher:
 class Known:
     """Neighbours by distances that are given, for ``metric="precomputed"``: queries are (m, n) distances."""
 
-    def __init__(self, n: int) -> None:
-        self._n = n
-
     def nearest(self, queries: Any, k: int, *, n_jobs: int = 1, step: Step | None = None) -> Nearest:
         """As `Searcher.nearest`, for queries that are not among the rows."""
-        return nearest_in(np.asarray(queries, dtype=np.float64), k)
+        return nearest_known(queries, k)
+
+
+def nearest_known(distances: Any, k: int, first: int | None = None) -> Nearest:
+    """The `k` nearest by (m, n) distances.
+
+    Parameters
+    ----------
+    distances
+        An array, or scipy's CSR matrix: what it does not store is not near.
+    k, first
+        As in `embedkit.kernels.neighbours.nearest_in`.
+
+    Raises
+    ------
+    BadInput
+        A row of a sparse matrix stores too few distances.
+    """
+    if isinstance(distances, np.ndarray):
+        height = max(1, _AT_ONCE // distances.shape[1])
+        blocks = [
+            nearest_in(distances[at : at + height].astype(np.float64), k, None if first is None else first + at)
+            for at in range(0, len(distances), height)
+        ]
+        return Nearest(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
+    stored, wanted = np.diff(distances.indptr), k
+    if first is not None:
+        inside = np.arange(distances.shape[0]) + first
+        own = np.repeat(inside, stored) == distances.indices
+        stored, wanted = stored - np.bincount(np.repeat(inside - first, stored)[own], minlength=len(stored)), k - 1
+    if (few := np.flatnonzero(stored < wanted)).size:
+        raise BadInput(
+            f"row {few[0]} has distances from {stored[few[0]]} other rows, and n_neighbors={k} needs {wanted}: store "
+            "more, or lower n_neighbors"
+        )
+    return nearest_stored(distances.indptr, distances.indices, distances.data, k, first)
 
 
 class _Pairs:

@@ -16,10 +16,12 @@ from threadpoolctl import threadpool_limits
 
 from embedkit.embedder import Embedder
 from embedkit.errors import BadInput
-from embedkit.rows import check_finite_rows, relabel
+from embedkit.rows import check_finite_rows, check_kind, relabel
 
 if TYPE_CHECKING:
     from embedkit.manifold.faithfulness import Faithfulness
+
+_MOST = 1e18  # whose square, times some dimensions, float32 holds
 
 
 @final
@@ -123,6 +125,7 @@ class TSNE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Emb
         BadInput
             Rows that are not finite, too few, or all the same, or a parameter that scikit-learn refuses.
         """
+        check_kind(X)
         rows = validate_data(
             self,
             X,
@@ -133,7 +136,7 @@ class TSNE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Emb
             ensure_all_finite=False,
         )
         dense = isinstance(rows, np.ndarray)
-        check_finite_rows(rows if dense else rows.data.reshape(-1, 1), X if dense else None)
+        check_finite_rows(rows if dense else rows.data.reshape(-1, 1), X if dense else None, _MOST)
         if dense and not np.ptp(rows, axis=0).any():
             raise BadInput(f"all {len(rows)} rows are the same: there is nothing to lay out")
         if isinstance(self.perplexity, int | float) and self.perplexity >= rows.shape[0]:

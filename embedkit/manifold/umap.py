@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, Self, final
 
 import numpy as np
@@ -19,12 +18,12 @@ from embedkit.embedder import Embedder
 from embedkit.embedding import Embedding
 from embedkit.errors import BadInput
 from embedkit.manifold import searching
-from embedkit.manifold.umap_learn import laid_out_by_umap_learn
+from embedkit.manifold.devices import device_for
 from embedkit.manifold.umap_rows import check_distances, constant, keep_places, of_kind, without_doubles
-from embedkit.manifold.umap_settings import checked
-from embedkit.manifold.umap_steps import laid_out, neighbours, taken_in
+from embedkit.manifold.umap_settings import checked, plain
+from embedkit.manifold.umap_steps import mapped, taken_in
 from embedkit.progress import Callback
-from embedkit.rows import check_finite_rows, relabel
+from embedkit.rows import check_finite_rows, check_kind, relabel
 
 if TYPE_CHECKING:
     from embedkit.manifold.faithfulness import Faithfulness
@@ -42,7 +41,7 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Emb
 
     Parameters have umap-learn's names, defaults and meaning. A seed gives the same map bit for bit on any number of
     threads, and costs none of them. Up to 8,192 rows (4,096 where the metric is not Euclidean, cosine or correlation)
-    neighbours are exact, beyond that pynndescent's.
+    neighbours are exact, beyond that pynndescent's, or exact by a GPU.
 
     Parameters
     ----------
@@ -51,8 +50,9 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Emb
     n_components
         Dimensions of the map.
     metric, metric_kwds
-        The distance between rows: a name of umap-learn's or pynndescent's, ``"precomputed"`` (rows are distances) or a
-        function that numba can compile; and its own parameters.
+        The distance between rows: a name of umap-learn's or pynndescent's, ``"precomputed"`` (rows are distances of all
+        from all, or a sparse matrix of those from the nearest) or a function that numba can compile; and its own
+        parameters.
     output_metric, output_metric_kwds
         The distance in the map; others than ``"euclidean"`` are umap-learn's affair (see `layout`).
     n_epochs
@@ -100,6 +100,12 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Emb
         ``"parallel"``: our own, vertex by vertex, on all threads, seeded or not. ``"umap-learn"``: theirs, where a seed
         means one thread. What ours does not do (`densmap`, `output_dens`, another `output_metric`) is laid out by
         theirs, with a warning; `layout_` tells.
+    device
+        What finds neighbours and lays out: ``"numpy"``, numpy and numba on the processor; or torch on ``"cpu"``,
+        ``"cuda"``, ``"cuda:1"`` ..., where neighbours are exact however many rows there are, and a seed gives the same
+        map bit for bit on that device. ``"auto"`` takes a CUDA GPU, if there is one, for more than 8,192 rows, else
+        ``"numpy"``. Neighbours of sparse rows, or by other metrics than Euclidean, cosine and correlation, are found on
+        the processor all the same, with a warning if a device of torch's was asked for; `neighbours_` tells.
 
     Attributes
     ----------
@@ -117,6 +123,11 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Emb
         How many epochs were asked for.
     layout_ : {"parallel", "umap-learn"}
         Which layout it is.
+    neighbours_ : str
+        How neighbours were found: ``"exact"``, ``"exact (torch on cuda)"``, ``"approximate (pynndescent)"``,
+        ``"given"``, or ``"umap-learn's"``.
+    device_ : str
+        What laid them out: ``"numpy"``, or a device of torch's.
     embedding_list_ : list of ndarray
         Where `n_epochs` is a list.
     unique_inverse_ : ndarray of shape (n,)
@@ -130,7 +141,8 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Emb
     -----
     A new point is transformed by itself: the same alone or in any batch, in any order, on any number of threads. Its
     neighbours are looked for among all rows. A row that `fit` has seen gets the place it has in `embedding_`.
-    There is no `inverse_transform`: a map has no way back that deserves the name.
+    There is no `inverse_transform`: a map has no way back that deserves the name. Ctrl-C ends a fit after the epoch
+    under way; nothing is kept of it, so that it cannot be gone on with, and an earlier fit stays as it was.
 
     Examples
     --------
@@ -181,6 +193,7 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Emb
         disconnection_distance: float | None = None,
         precomputed_knn: tuple[Any, ...] = (None, None, None),
         layout: Layout = "parallel",
+        device: str = "auto",
     ) -> None:
         self.n_neighbors = n_neighbors
         self.n_components = n_components
@@ -218,6 +231,7 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Emb
         self.disconnection_distance = disconnection_distance
         self.precomputed_knn = precomputed_knn
         self.layout = layout
+        self.device = device
 
     def fit(self, X: Any, y: Any = None, *, callback: Callback | None = None) -> Self:  # noqa: N803  # scikit-learn's name
         """Lay rows out.
@@ -226,7 +240,8 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Emb
         ----------
         X
             (n, d) rows: Embedding, DataFrame, array (it may be memory-mapped) or scipy sparse matrix; finite. With
-            ``metric="precomputed"`` (n, n) distances.
+            ``metric="precomputed"`` (n, n) distances; sparse ones store at least n_neighbors - 1 of each row from
+            others, and what they do not store is no neighbour.
         y
             Classes (-1: not known), or target values for another `target_metric`, one a row; `None` heeds none.
         callback
@@ -241,9 +256,7 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Emb
         settings = checked(self.get_params(deep=False))
         rows = self._rows(X, reset=True)
         n = rows.shape[0]
-        if settings.precomputed:
-            check_distances(rows)
-        elif constant(rows):
+        if not settings.precomputed and constant(rows):
             raise BadInput(f"all {n} rows are the same: there is nothing to lay out")
         inverse = None
         if self.unique:
@@ -252,22 +265,8 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Emb
         if rows.shape[0] < _LEAST:
             raise BadInput(f"{rows.shape[0]} of the {n} rows are distinct: at least {_LEAST} are needed")
         rng = check_random_state(self.random_state)
-        seed = int(rng.randint(2**31 - 1))
         k, curve, epochs = settings.neighbours_of(rows.shape[0]), settings.curve(), settings.epochs(rows.shape[0])
-        layout: Layout = "umap-learn" if settings.only_theirs or self.layout == "umap-learn" else "parallel"
-        if layout != self.layout:
-            warnings.warn(
-                f"the parallel layout has no {settings.only_theirs}: umap-learn lays it out (layout_='umap-learn'), "
-                "on one thread if random_state is set",
-                stacklevel=2,
-            )
-        searched: searching.Searcher | None = None
-        if layout == "parallel":
-            knn, searched = neighbours(rows, settings, k, seed, callback)
-            found = laid_out(rows, y, knn, settings, curve, epochs, rng, callback)
-        else:
-            found, theirs = laid_out_by_umap_learn(rows, y, settings, k)
-            knn = neighbours(rows, settings, k, seed, callback)[0] if theirs is None else theirs
+        layout, device, near, found = mapped(rows, y, settings, k, curve, epochs, rng, callback)
         alone = np.diff(found["graph_"].indptr) == 0
         if alone.any():
             what = f"{alone.sum()} rows (first: {np.flatnonzero(alone)[0]}) have no neighbours nearer than"
@@ -279,9 +278,10 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Emb
         for name in _SOMETIMES:
             if name in vars(self):
                 delattr(self, name)
-        self._places, self._searched, self._map = rows, searched, found["embedding_"]
+        self._places = np.empty((n, 0), dtype=np.float32) if settings.precomputed else rows
+        self._searched, self._map = near.searched, found["embedding_"]
         self.n_neighbors_, (self.a_, self.b_), self.n_epochs_, self.layout_ = k, curve, epochs, layout
-        self.knn_indices_, self.knn_dists_ = knn
+        (self.knn_indices_, self.knn_dists_), self.neighbours_, self.device_ = near.knn, near.how, device
         if inverse is not None:
             self.unique_inverse_ = inverse
         for name, value in found.items():
@@ -312,7 +312,7 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Emb
         ----------
         X
             (m, d) rows, as wide as those of `fit`. With ``metric="precomputed"`` (m, n) distances from the rows of
-            `fit`.
+            `fit`; sparse ones store at least n_neighbors of each row.
 
         Returns
         -------
@@ -331,10 +331,12 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Emb
         settings = checked(self.get_params(deep=False))
         if self._searched is None:
             self._searched = (
-                searching.Known(len(self._map)) if settings.precomputed
-                else searching.searcher(self._places, self.metric, settings.metric_kwds)
+                searching.Known() if settings.precomputed
+                else searching.searcher(
+                    self._places, self.metric, settings.metric_kwds, device_for(self.device, len(self._map))
+                )
             )  # fmt: skip
-        rows = of_kind(rows, self._places)
+        rows = rows if settings.precomputed else of_kind(rows, self._places)
         found = self._searched.nearest(rows, self.n_neighbors_, n_jobs=searching.threads(self.n_jobs))
         knn = searching.as_knn(found)
         mean = float(np.mean(self.knn_dists_, where=np.isfinite(self.knn_dists_), dtype=np.float64))
@@ -343,10 +345,18 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Emb
         return self._labelled(X, places)
 
     def report(self, X: Any, **how: Any) -> Faithfulness:  # noqa: N803
-        """How far the map can be trusted: `X` are the rows of `fit`; see `embedkit.manifold.faithfulness`."""
+        """How far the map can be trusted: `X` are the rows of `fit`; see `embedkit.manifold.faithfulness`.
+
+        Raises
+        ------
+        BadInput
+            `X` is a sparse matrix of distances, which has not all of them; or as for `faithfulness`.
+        """
         from embedkit.manifold.faithfulness import faithfulness
 
         check_is_fitted(self)
+        if self._is_precomputed() and hasattr(X, "tocsr"):
+            raise BadInput("a report needs all distances, not a sparse matrix of some")
         return faithfulness(X, self.embedding_, metric=self.metric, **how)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -376,6 +386,7 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Emb
 
     def _rows(self, X: Any, *, reset: bool) -> Any:  # noqa: N803
         least = {"ensure_min_samples": _LEAST} if reset else {}
+        check_kind(X)
         with np.errstate(over="ignore"):  # what float32 cannot hold is refused by name right after
             rows = validate_data(
                 self, X, reset=reset, dtype=np.float32, order="C", accept_sparse="csr", ensure_all_finite=False, **least
@@ -383,34 +394,25 @@ class UMAP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, Emb
         if isinstance(rows, np.ndarray):
             check_finite_rows(rows, X)
         else:
-            rows.sum_duplicates()
+            if not rows.has_canonical_format:
+                rows, stored = rows.copy(), rows.nnz
+                rows.sum_duplicates()
+                if rows.nnz < stored and self._is_precomputed():
+                    raise BadInput("the sparse matrix has two distances of the same pair")
             check_finite_rows(rows.data.reshape(-1, 1), None)
+        if self._is_precomputed():
+            check_distances(rows, fitting=reset)
         return rows
 
     def _labelled(self, X: Any, places: Floats) -> Any:  # noqa: N803
-        made = {"made_by": "UMAP", "parameters": self._plain_params()}
+        how = {"neighbours": self.neighbours_, "layout": f"{self.layout_} on {self.device_}"}
+        made = {"made_by": "UMAP", "parameters": plain(self.get_params(deep=False)), **how}
         wanted = getattr(self, "_sklearn_output_config", {}).get("transform", get_config()["transform_output"])
         return relabel(X, places, self.get_feature_names_out(), made, wanted)
 
-    def _plain_params(self) -> dict[str, Any]:
-        """Parameters as JSON can hold them; arrays and functions by what they are."""
-        plain: dict[str, Any] = {}
-        for name, value in self.get_params(deep=False).items():
-            if name == "precomputed_knn":
-                plain[name] = value is not None and value[0] is not None
-            elif isinstance(value, Integral):
-                plain[name] = int(value)
-            elif value is None or isinstance(value, bool | str | float | list | Mapping):
-                plain[name] = dict(value) if isinstance(value, Mapping) else value
-            elif callable(value):
-                plain[name] = getattr(value, "__name__", "a function")
-            else:
-                plain[name] = f"array {np.shape(value)}" if name == "init" else str(value)
-        return plain
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = not self._is_precomputed()
+        tags.input_tags.sparse = True
         tags.input_tags.pairwise = self._is_precomputed()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags

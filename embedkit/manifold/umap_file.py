@@ -23,11 +23,14 @@ import numpy.typing as npt
 
 from embedkit.errors import BadFile, BadInput
 from embedkit.files.store import Tensors, write_tensors
+from embedkit.manifold.devices import device_for
 from embedkit.manifold.umap import UMAP
 from embedkit.manifold.umap_settings import checked
 
 _ARRAYS = ("init", "precomputed_knn")
-_FACTS = ("n_neighbors_", "a_", "b_", "n_epochs_", "layout_", "n_features_in_")
+_FACTS = ("n_neighbors_", "a_", "b_", "n_epochs_", "layout_", "device_", "neighbours_", "n_features_in_")
+
+_WORDS = ("layout_", "device_", "neighbours_")  # the others are numbers
 
 
 def save(model: UMAP, path: str | os.PathLike[str]) -> None:
@@ -93,9 +96,10 @@ def from_tensors(tensors: Tensors, path: str | os.PathLike[str], *, verify: bool
     try:
         model = UMAP(**about["parameters"])
         model.init = about["init"] if about["init"] is not None else np.array(arrays["init"])
+        model.device = _there(model.device)
         checked(model.get_params(deep=False))
         for name in _FACTS:
-            setattr(model, name, about["facts"][name])
+            setattr(model, name, _fact(name, about["facts"][name]))
         if about["features"]:
             model.feature_names_in_ = np.array(about["features"], dtype=object)
         places, k = _of(arrays, "map", np.float32, 2), model.n_neighbors_
@@ -125,18 +129,39 @@ def from_tensors(tensors: Tensors, path: str | os.PathLike[str], *, verify: bool
             model.unique_inverse_ = _of(arrays, "inverse", np.int64, 1)
             if ((model.unique_inverse_ < 0) | (model.unique_inverse_ >= n)).any():
                 raise BadInput("a row is the same as none")
-        if verify and isinstance(model._places, np.ndarray) and not np.isfinite(model._places).all():
-            raise BadInput("'rows' holds a number that is not finite")
+        if verify:
+            for name, values in (("rows", model._places), ("map", places), ("distances", model.knn_dists_),
+                                 ("graph", model.graph_.data)):  # fmt: skip
+                if isinstance(values, np.ndarray) and not np.isfinite(values).all():
+                    raise BadInput(f"'{name}' holds a number that is not finite")
         model.embedding_ = places[model.unique_inverse_] if model.unique else places
         model._n_features_out = places.shape[1]
         model._searched = None
     except KeyError as error:
         raise BadFile(path, f"its part {error} is missing") from None
-    except (TypeError, AttributeError, ValueError) as error:
+    except (TypeError, AttributeError, ValueError, ArithmeticError) as error:
         if isinstance(error, BadInput):
             raise BadFile(path, str(error)) from None
         raise BadFile(path, f"embedkit's metadata is not what was expected ({error})", "header") from None
     return model
+
+
+def _fact(name: str, value: Any) -> Any:
+    """What was learned besides arrays, if it is of its kind."""
+    right = isinstance(value, str) if name in _WORDS else type(value) in (int, float) and np.isfinite(value)
+    if not right:
+        raise BadInput(f"its {name} is {value!r:.40}")
+    return value
+
+
+def _there(device: Any) -> Any:
+    """The device that a model was made for, if this machine has it."""
+    if not isinstance(device, str) or device in ("auto", "numpy"):
+        return device
+    try:
+        return device_for(device, 0)
+    except BadInput:
+        return "auto"
 
 
 def _of(arrays: Any, name: str, dtype: npt.DTypeLike, ndim: int) -> npt.NDArray[Any]:

@@ -13,7 +13,7 @@ from embedkit.manifold.searching import Knn, import_umap, itself_first
 from embedkit.manifold.umap_settings import Settings
 
 # Parameters that are ours, or that umap-learn is told otherwise.
-_OURS = ("layout", "unique", "n_neighbors", "n_jobs")
+_OURS = ("layout", "device", "unique", "n_neighbors", "n_jobs")
 
 
 def laid_out_by_umap_learn(rows: Any, y: Any, settings: Settings, k: int) -> tuple[dict[str, Any], Knn | None]:

@@ -11,6 +11,7 @@ from embedkit.errors import BadInput
 from embedkit.manifold.searching import Knn
 
 _AT_ONCE = 1024  # rows looked at together
+_ROUNDING = 0.01  # of the largest distance: what a row may be away from itself
 
 
 def constant(rows: Any) -> bool:
@@ -22,16 +23,20 @@ def constant(rows: Any) -> bool:
     return all(bool((part.toarray() == first).all()) for part in parts)
 
 
-def check_distances(rows: Any) -> None:
-    """Refuse what is no matrix of distances of rows from each other."""
-    if not isinstance(rows, np.ndarray):
-        raise BadInput('metric="precomputed" takes a full matrix of distances, not a sparse one')
-    if rows.shape[0] != rows.shape[1]:
-        raise BadInput(f'metric="precomputed" takes a square matrix of distances, not one of shape {rows.shape}')
-    if (rows < 0).any():
+def check_distances(distances: Any, *, fitting: bool) -> None:
+    """Refuse what is no matrix of distances, (m, n), dense or sparse; `fitting`: of rows from each other."""
+    values = distances if isinstance(distances, np.ndarray) else distances.data
+    if (values < 0).any():
         raise BadInput("a distance is negative")
-    if not rows.any():
+    if not fitting:
+        return
+    if distances.shape[0] != distances.shape[1]:
+        raise BadInput(f'metric="precomputed" takes a square matrix of distances, not one of shape {distances.shape}')
+    if not values.any():
         raise BadInput("all distances are 0: there is nothing to lay out")
+    own = distances.diagonal()
+    if (bad := np.flatnonzero(own > _ROUNDING * values.max())).size:
+        raise BadInput(f"row {bad[0]} has distance {own[bad[0]]:g} from itself: are these similarities, not distances?")
 
 
 def without_doubles(rows: Any) -> tuple[Any, npt.NDArray[np.int64]]:

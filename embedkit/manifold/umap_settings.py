@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import BadInput
+from embedkit.manifold.devices import check_device
 from embedkit.manifold.searching import Knn, itself_first
 from embedkit.parameters import check_choice, check_number, check_whole
 
@@ -84,6 +86,23 @@ class Settings:
         return Knn(np.ascontiguousarray(first.rows[:, :k]), np.ascontiguousarray(first.distances[:, :k]))
 
 
+def plain(given: Mapping[str, Any]) -> dict[str, Any]:
+    """UMAP's parameters as JSON can hold them; arrays and functions by what they are."""
+    made: dict[str, Any] = {}
+    for name, value in given.items():
+        if name == "precomputed_knn":
+            made[name] = value is not None and value[0] is not None
+        elif isinstance(value, Integral):
+            made[name] = int(value)
+        elif value is None or isinstance(value, bool | str | float | list | Mapping):
+            made[name] = dict(value) if isinstance(value, Mapping) else value
+        elif callable(value):
+            made[name] = getattr(value, "__name__", "a function")
+        else:
+            made[name] = f"array {np.shape(value)}" if name == "init" else str(value)
+    return made
+
+
 def fitted_curve(spread: float, min_dist: float) -> tuple[float, float]:
     """The a and b that bring 1 / (1 + a x^2b) nearest to a plateau up to `min_dist` and an exponential fall from there.
 
@@ -125,6 +144,9 @@ def checked(given: Mapping[str, Any]) -> Settings:
     if given["n_jobs"] != -1:
         check_whole("n_jobs", given["n_jobs"], 1)
     check_choice("layout", given["layout"], ("parallel", "umap-learn"))
+    check_device(given["device"])
+    if given["layout"] == "umap-learn" and given["device"] not in ("auto", "numpy"):
+        raise BadInput(f'umap-learn\'s layout has no devices: device={given["device"]!r} goes with layout="parallel"')
     if isinstance(given["init"], str):
         check_choice("init", given["init"], _STARTS)
     for name in ("metric", "output_metric"):
@@ -170,4 +192,12 @@ def _known(given: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
             f"precomputed_knn must be rows and distances of one shape, (n, k), not {rows.dtype} of {rows.shape} and "
             f"{distances.dtype} of {distances.shape}"
         )
+    if (bad := np.argwhere(~(distances >= 0) & (rows >= 0))).size:
+        i, j = bad[0]
+        raise BadInput(
+            f"precomputed_knn: row {i}'s neighbour {rows[i, j]} has distance {distances[i, j]}, not 0 or more"
+        )
+    ordered = np.sort(rows, axis=1)
+    if (bad := np.argwhere((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0))).size:
+        raise BadInput(f"precomputed_knn: row {bad[0, 0]} has the same neighbour twice")
     return rows, distances

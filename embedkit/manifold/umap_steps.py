@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+import warnings
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from embedkit.errors import BadInput
+from embedkit.kernels.neighbours import BY_PRODUCTS
 from embedkit.kernels.umap_layout import Curve, Edges, keys_of, lay_out, settle
 from embedkit.manifold import searching
+from embedkit.manifold.devices import device_for
 from embedkit.manifold.graph import fuzzy_graph, supervised
 from embedkit.manifold.searching import Knn, Searcher
 from embedkit.manifold.starts import start
+from embedkit.manifold.umap_learn import laid_out_by_umap_learn
 from embedkit.manifold.umap_settings import Settings
 from embedkit.progress import Callback, Progress
 
@@ -22,10 +26,72 @@ Floats = npt.NDArray[np.float32]
 _SEEDS = 2**31 - 1
 
 
-def neighbours(
-    rows: Any, settings: Settings, k: int, seed: int, callback: Callback | None
-) -> tuple[Knn, Searcher | None]:
-    """The `k` neighbours of each row, and what found them if it can find those of other rows too.
+class Mapped(NamedTuple):
+    """What becomes of rows: which layout it was, what computed it, the neighbours, the fitted attributes by name."""
+
+    layout: Literal["parallel", "umap-learn"]
+    device: str
+    near: Found
+    found: dict[str, Any]
+
+
+def mapped(
+    rows: Any, y: Any, settings: Settings, k: int, curve: tuple[float, float], epochs: int,
+    rng: np.random.RandomState, callback: Callback | None,
+) -> Mapped:  # fmt: skip
+    """What `embedkit.UMAP.fit` makes of rows, with a warning if it is not quite what was asked for.
+
+    Parameters
+    ----------
+    rows, y, callback
+        As in `embedkit.UMAP.fit`.
+    settings
+        UMAP's.
+    k
+        How many neighbours a row has, itself included.
+    curve, epochs
+        a and b, and how many epochs there are.
+    rng
+        What is drawn is drawn from this.
+    """
+    given, seed = settings.given, int(rng.randint(_SEEDS))
+    if given["layout"] == "umap-learn" or settings.only_theirs:
+        if given["layout"] != "umap-learn":
+            warnings.warn(
+                f"the parallel layout has no {settings.only_theirs}: umap-learn lays it out (layout_='umap-learn'), "
+                "on one thread if random_state is set",
+                stacklevel=3,
+            )
+        found, knn = laid_out_by_umap_learn(rows, y, settings, k)
+        theirs = None if knn is None else Found(knn, None, "umap-learn's")
+        near = theirs or neighbours(rows, settings, k, seed, "numpy", callback)
+        return Mapped("umap-learn", "numpy", near, found)
+    device = device_for(given["device"], rows.shape[0])
+    near = neighbours(rows, settings, k, seed, device, callback)
+    asked = device == given["device"] != "numpy" and not given["force_approximation_algorithm"]
+    if asked and near.how not in ("given", _by_torch(device)):
+        warnings.warn(
+            f"neighbours were {near.how}, found on the processor: torch finds those of dense rows, by the metrics "
+            f"{', '.join(BY_PRODUCTS)}",
+            stacklevel=3,
+        )
+    return Mapped("parallel", device, near, laid_out(rows, y, near.knn, settings, curve, epochs, rng, device, callback))
+
+
+def _by_torch(device: str) -> str:
+    return f"exact (torch on {device})"
+
+
+class Found(NamedTuple):
+    """Neighbours; what found them, if it can find those of other rows too; and how, in words."""
+
+    knn: Knn
+    searched: Searcher | None
+    how: str
+
+
+def neighbours(rows: Any, settings: Settings, k: int, seed: int, device: str, callback: Callback | None) -> Found:
+    """The `k` neighbours of each row.
 
     Parameters
     ----------
@@ -37,39 +103,42 @@ def neighbours(
         How many, the row itself included.
     seed
         Where they are not exact.
+    device
+        ``"numpy"``, or a device of torch's.
     callback
         As in `embedkit.UMAP.fit`.
     """
     given, n, begun = settings.given, rows.shape[0], time.perf_counter()
-    metric, searched = given["metric"], None
+    metric, searched, approximate = given["metric"], None, given["force_approximation_algorithm"]
+    by_torch = device != "numpy" and searching.on_devices(rows, metric) and not approximate
 
     def step(done: int) -> None:
         if callback is not None:
             callback(Progress(1, 2, done, n, "rows", float("nan"), time.perf_counter() - begun))
 
     if settings.known is not None:
-        knn = settings.known_of(n, k)
+        knn, how = settings.known_of(n, k), "given"
     elif settings.precomputed:
-        from embedkit.kernels.neighbours import nearest_in
-
-        knn = searching.as_knn(nearest_in(np.array(rows, dtype=np.float64), k, 0))
-    elif searching.is_exact(n, metric, given["force_approximation_algorithm"]):
-        searched = searching.searcher(rows, metric, settings.metric_kwds)
+        knn, how = searching.as_knn(searching.nearest_known(rows, k, 0)), "given"
+    elif by_torch or searching.is_exact(n, metric, approximate):
+        searched = searching.searcher(rows, metric, settings.metric_kwds, device)
+        how = _by_torch(device) if by_torch else "exact"
         knn = searching.as_knn(searched.nearest(None, k, n_jobs=searching.threads(given["n_jobs"]), step=step))
     else:
         knn = searching.approximate(
             rows, k, metric, settings.metric_kwds, seed=seed,
             angular=given["angular_rp_forest"], low_memory=given["low_memory"],
         )  # fmt: skip
+        how = "approximate (pynndescent)"
     step(n)
     far = knn.distances >= searching.farthest(metric, given["disconnection_distance"])
     knn.rows[far], knn.distances[far] = -1, np.inf
-    return knn, searched
+    return Found(knn, searched, how)
 
 
 def laid_out(
     rows: Any, y: Any, knn: Knn, settings: Settings, curve: tuple[float, float], epochs: int,
-    rng: np.random.RandomState, callback: Callback | None,
+    rng: np.random.RandomState, device: str, callback: Callback | None,
 ) -> dict[str, Any]:  # fmt: skip
     """What the parallel layout makes of rows: the fitted attributes by name.
 
@@ -85,6 +154,8 @@ def laid_out(
         a and b, and how many epochs there are.
     rng
         What is drawn is drawn from this.
+    device
+        ``"numpy"``, or a device of torch's.
     """
     from threadpoolctl import threadpool_limits
 
@@ -109,10 +180,16 @@ def laid_out(
             return None
         return callback(Progress(2, 2, epoch, epochs - 1, "epochs", float("nan"), time.perf_counter() - begun))
 
-    found = lay_out(
-        places, edges(graph, epochs), _curve(curve, settings), epochs=epochs, learning_rate=given["learning_rate"],
-        seed=int(rng.randint(_SEEDS)), n_jobs=searching.threads(given["n_jobs"]), step=step,
-    )  # fmt: skip
+    what = places, edges(graph, epochs), _curve(curve, settings)
+    how: dict[str, Any] = {
+        "epochs": epochs, "learning_rate": given["learning_rate"], "seed": int(rng.randint(_SEEDS)), "step": step,
+    }  # fmt: skip
+    if device == "numpy":
+        found = lay_out(*what, **how, n_jobs=searching.threads(given["n_jobs"]))
+    else:
+        from embedkit.kernels import umap_layout_torch
+
+        found = umap_layout_torch.lay_out(*what, **how, device=device)
     made: dict[str, Any] = {"embedding_": found, "graph_": graph}
     if settings.listed:
         # There is no epoch 0 to move anything, nor is one after the last.

@@ -15,7 +15,7 @@ from embedkit.plots.figures import DARK, LIGHT, Theme, new_figure, set_limits, t
 from embedkit.plots.labels import write_beside
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from embedkit.plots.told import AnalogyFigure
 
 Doubles = npt.NDArray[np.float64]
 
@@ -29,7 +29,7 @@ def analogy_arrows(
     title: str = "",
     size: tuple[float, float] = (7.5, 5.5),
     dark: bool = False,
-) -> Figure:
+) -> AnalogyFigure:
     """Draw what ``a - b + c`` does: the arrow from b to a, the same arrow from c, and the word nearest to its tip.
 
     Words are rows at length 1. One question is drawn in the plane of a, b and c, in which lengths and angles are those
@@ -53,8 +53,8 @@ def analogy_arrows(
 
     Returns
     -------
-    matplotlib.figure.Figure
-        Made without pyplot. Its ``answers`` are the words found, one a question.
+    AnalogyFigure
+        A `matplotlib.figure.Figure`, made without pyplot. Its ``answers`` are the words found, one a question.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def analogy_arrows(
     plane, middle = _plane(np.concatenate([corners.reshape(-1, corners.shape[2]), tips]))
     flat = (corners - middle) @ plane.T
     figure = _draw(flat, (tips - middle) @ plane.T, (ends - middle) @ plane.T, asked, answers, found, title, size, dark)
-    figure.answers = answers  # type: ignore[attr-defined]
+    figure.answers = answers
     return figure
 
 
@@ -115,9 +115,11 @@ def _draw(
     title: str,
     size: tuple[float, float],
     dark: bool,
-) -> Figure:
+) -> AnalogyFigure:
+    from embedkit.plots.told import AnalogyFigure
+
     theme = DARK if dark else LIGHT
-    figure, frame = new_figure(size, theme)
+    figure, frame = new_figure(AnalogyFigure, size, theme)
     figure.subplots_adjust(left=0.03, right=0.97, bottom=0.08, top=0.92)
     every = np.concatenate([flat.reshape(-1, 2), tips, ends])
     low, high = every.min(axis=0), every.max(axis=0)

@@ -6,7 +6,7 @@ import io
 import os
 import warnings
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ from embedkit.files.atomic import replacing
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+_Kind = TypeVar("_Kind", bound="Figure")
 
 ENDINGS = {".png": "png", ".svg": "svg", ".pdf": "pdf", ".jpg": "jpg", ".jpeg": "jpg", ".webp": "webp"}
 
@@ -33,12 +35,11 @@ LIGHT = Theme("#ffffff", "#1d2430", "#8b94a3")
 DARK = Theme("#12161d", "#e6e9ef", "#79828f")
 
 
-def new_figure(size: tuple[float, float], theme: Theme, **axes: Any) -> tuple[Figure, Axes]:
+def new_figure(kind: type[_Kind], size: tuple[float, float], theme: Theme, **axes: Any) -> tuple[_Kind, Axes]:
     """A figure with one frame, of `size` in inches; it belongs to nobody and is never shown by itself."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=size, facecolor=theme.paper)
+    figure = kind(figsize=size, facecolor=theme.paper)
     FigureCanvasAgg(figure)
     frame = figure.add_subplot(facecolor=theme.paper, **axes)
     return figure, frame

@@ -94,7 +94,7 @@ def anomaly_histogram(
     findings
         As `embedkit.latent.anomalies.AnomalyDetector.examine` gives them.
     anomalous
-        Which rows truly are anomalies, if that is known.
+        (n,) booleans: which rows truly are anomalies, if that is known.
     pictures
         The rows, if they are pictures: the worst are drawn; else they are named, with the columns that are guilty.
     n
@@ -137,7 +137,8 @@ def _histogram(frame: Axes, findings: Findings, truth: npt.NDArray[np.bool_] | N
     low = max(float(scores.min()), float(np.quantile(scores, 0.005)))
     edges = np.linspace(min(low, findings.threshold), float(scores.max()), _BINS + 1)
     held, bins = np.maximum(scores, edges[0]), edges.tolist()
-    axes(frame, theme)
+    axes(frame, theme, "score (higher is more normal; the first bar holds all that is lower)",
+         "share of the rows" if truth is None else "share of each kind")  # fmt: skip
     kinds = [(np.ones(len(held), dtype=bool), _OURS, "rows")]
     if truth is not None:
         kinds = [(~truth, _OURS, "normal"), (truth, _OTHER, "anomalous")]
@@ -148,10 +149,6 @@ def _histogram(frame: Axes, findings: Findings, truth: npt.NDArray[np.bool_] | N
     rate = findings.false_alarm_rate
     frame.axvline(findings.threshold, color=theme.ink, linewidth=1.2, linestyle=(0, (4, 3)),
                   label=f"threshold: {rate:.1%} false alarms promised")  # fmt: skip
-    frame.set_xlabel(
-        "score (higher is more normal; the first bar holds all that is lower)", fontsize=9, color=theme.ink
-    )
-    frame.set_ylabel("share of the rows" if truth is None else "share of each kind", fontsize=9, color=theme.ink)
     frame.legend(fontsize=8, frameon=False, labelcolor=theme.ink, loc="lower right", bbox_to_anchor=(1, 1), ncols=3)
 
 
@@ -205,20 +202,19 @@ def efficiency_curve(report: EfficiencyReport, *, title: str = "", dark: bool = 
     draws = report.accuracies.shape[2]
     figure = sheet((7.0, 4.2), theme, title or f"Accuracy with few labels: mean of {draws} draws, with 95 % intervals")
     frame = figure.subplots()
-    axes(frame, theme)
+    axes(frame, theme, "labels", "accuracy on test rows")
     by_method = {name: [one for one in report.figures if one.method == name] for name in report.methods}
     for number, (name, some) in enumerate(by_method.items()):
         place = np.array(report.sizes) * 1.03 ** (number - (len(by_method) - 1) / 2)
         mean = np.array([one.accuracy for one in some])
-        spread = np.nan_to_num(np.array([[one.accuracy - one.low, one.high - one.accuracy] for one in some]).T)
+        ends = [(one.accuracy - max(one.low, 0), min(one.high, 1) - one.accuracy) for one in some]
+        spread = np.nan_to_num(np.array(ends).T)  # few draws: Student's interval may leave 0 to 1, accuracy cannot
         colour = PALETTE[number % len(PALETTE)]
         frame.errorbar(place, mean, spread, color=colour, marker="o", markersize=4, linewidth=1.4, capsize=2,
                        label=text_of(name))  # fmt: skip
     frame.set_xscale("log")
     frame.set_xticks(list(report.sizes), [f"{size:,}" for size in report.sizes])
     frame.minorticks_off()
-    frame.set_xlabel("labels", fontsize=9, color=theme.ink)
-    frame.set_ylabel("accuracy on test rows", fontsize=9, color=theme.ink)
     frame.legend(fontsize=8, frameon=False, labelcolor=theme.ink)
     return figure
 
@@ -241,7 +237,7 @@ def compression_curve(report: CompressionReport, *, title: str = "", dark: bool 
     figure = sheet((7.0, 4.2), theme, title or "Compression: mean error against length, and up to "
                    "its 90 % quantile")  # fmt: skip
     frame = figure.subplots()
-    axes(frame, theme)
+    axes(frame, theme, "bits a row", "mean squared error")
     names = dict.fromkeys((one.model, one.units) for one in report.figures)
     for number, (model, units) in enumerate(names):
         some = _undominated([one for one in report.figures if (one.model, one.units) == (model, units)])
@@ -255,8 +251,6 @@ def compression_curve(report: CompressionReport, *, title: str = "", dark: bool 
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter("{x:g}" if axis is frame.yaxis else "")
     frame.tick_params(which="both", labelsize=8)
-    frame.set_xlabel("bits a row", fontsize=9, color=theme.ink)
-    frame.set_ylabel("mean squared error", fontsize=9, color=theme.ink)
     frame.legend(fontsize=8, frameon=False, labelcolor=theme.ink)
     return figure
 

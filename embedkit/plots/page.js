@@ -144,7 +144,8 @@
   const marks = () => {
     [rings, written, taken] = [[], [], []];
     const notable = about.notable.filter(isShown);
-    const hits = state.hits.filter(isShown).slice(0, 300);
+    const hits = [];
+    for (let i = 0; i < state.hits.length && hits.length < 100; i++) if (isShown(state.hits[i])) hits.push(state.hits[i]);
     return [...(notable.length ? ringed(notable, css("--ink"), 60) : []), ...(hits.length ? ringed(hits, "#ff3d71", 25) : [])];
   };
 
@@ -163,13 +164,26 @@
       for (const row of rows) groups[column.groups[column.values[row]]].push(row);
       made = groups.map((group, i) => trace(group, { size, opacity, color: column.legend[i].colour }));
     } else {
-      const values = rows.map((row) => column.values[row]);
       let [low, high] = [Infinity, -Infinity];
-      for (const value of column.values.filter(Number.isFinite)) { low = Math.min(low, value); high = Math.max(high, value); }
+      for (const value of column.values) { if (Number.isFinite(value)) { low = Math.min(low, value); high = Math.max(high, value); } }
       if (low > high) [low, high] = [0, 1];  // no value is known
       const colorbar = { title: { text: drawn(cut(column.name, 24)) }, thickness: 12, len: 0.5, outlinewidth: 0, tickfont: { color: css("--ink") }, x: 1, xanchor: "right" };
       colorbar.title.font = { color: css("--ink"), size: 12 };
-      made = [trace(rows, { size, opacity, color: values, colorscale: "Viridis", cmin: low, cmax: high, showscale: true, colorbar })];
+      const scale = { colorscale: "Viridis", cmin: low, cmax: high, showscale: true, colorbar };
+      if (n <= 20000) {
+        made = [trace(rows, { size, opacity, color: rows.map((row) => column.values[row]), ...scale })];
+      } else {
+        // Plotly takes seconds to give so many points a colour each: here those of about the same value share one.
+        const groups = [...about.scale.map(() => []), []];
+        const last = about.scale.length - 1;
+        const steps = about.scale.length / (high - low || 1);
+        for (const row of rows) {
+          const value = column.values[row];
+          groups[Number.isFinite(value) ? Math.min(last, Math.floor((value - low) * steps)) : last + 1].push(row);
+        }
+        made = groups.map((group, i) => trace(group, { size, opacity, color: about.scale[i] ?? about.rest }));
+        made.push({ ...trace([], { size, color: [low], ...scale }), x: [null], y: [null], ...(flat ? {} : { z: [null] }) });
+      }
     }
     made.push(...marks());
     return made;

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MOST = 1_000_000  # points; browsers draw a third of that fluently
 _WRITTEN = 60  # labels that are written at most
+_STEPS = 40  # colours that numbers of many points share
 _FITS_FLOAT64 = 2**53
 
 _BODY = """<!doctype html>
@@ -159,6 +160,7 @@ def page_html(
         "notable": rows,
         "palette": list(PALETTE),
         "rest": REST,
+        "scale": _scale(),
         "theme": "" if theme == "auto" else theme,
         "report": None if report is None else _report(report),
         "thumbnails": None if sprite is None else sprite.about,
@@ -219,6 +221,14 @@ def _column(name: str, values: npt.NDArray[Any], packed: _Packed) -> dict[str, A
         smallest = np.uint8 if len(known) <= 2**8 else np.uint16 if len(known) <= 2**16 else np.uint32
         return {"name": name, "names": list(map(str, known.tolist())), "values": packed.add(codes.astype(smallest))}
     return {"name": name, "values": packed.add(values.astype(np.float64))}
+
+
+def _scale() -> list[str]:
+    """Colours of numbers from the lowest to the highest: the scale that plotly.js calls Viridis."""
+    from plotly.colors import sample_colorscale
+
+    colours: list[str] = sample_colorscale("Viridis", _STEPS)
+    return colours
 
 
 def _report(report: Faithfulness) -> list[dict[str, Any]]:

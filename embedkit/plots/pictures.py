@@ -70,9 +70,10 @@ def tiled(pictures: Pixels, columns: int, empty: float) -> Pixels:
 def sheet(size: tuple[float, float], theme: Theme, title: str) -> Figure:
     """An empty figure with a title, whose frames find their places by themselves."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=size, facecolor=theme.paper, layout="constrained")
+    from embedkit.plots.told import ShownFigure
+
+    figure = ShownFigure(figsize=size, facecolor=theme.paper, layout="constrained")
     FigureCanvasAgg(figure)
     if title:
         lines = textwrap.wrap(text_of(title), max(12, int(size[0] * _LETTERS)))

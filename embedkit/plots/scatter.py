@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from embedkit.plots.told import MapFigure
+
 DENSE = 30_000  # points beyond which they are counted and not drawn
 _ALL_LABELLED = 60  # points up to which each has its label
 _PIXELS = 700  # along the wider side of a density
@@ -33,7 +35,7 @@ def scatter_map(
     size: tuple[float, float] = (8.0, 6.5),
     dark: bool = False,
     density: bool | None = None,
-) -> Figure:
+) -> MapFigure:
     """Draw a map.
 
     Parameters
@@ -45,8 +47,7 @@ def scatter_map(
         (what is missing or infinite is grey).
     notable
         Labels to write beside their points (which get a ring), or how many from the first row on. By default all where
-        there are at most 60, else none. A label that finds no free place is left out: the figure's ``left_out`` names
-        those.
+        there are at most 60, else none. A label that finds no free place is left out.
     title, caption
         Written above and below.
     size
@@ -60,8 +61,9 @@ def scatter_map(
 
     Returns
     -------
-    matplotlib.figure.Figure
-        Made without pyplot: it is in no list of open figures, and ends when you let go of it.
+    MapFigure
+        A `matplotlib.figure.Figure`, made without pyplot: it is in no list of open figures, and ends when you let go of
+        it. Its ``left_out`` are the labels that found no free place.
 
     Raises
     ------
@@ -77,6 +79,8 @@ def scatter_map(
     >>> sorted(text.get_text() for text in figure.axes[0].texts), figure.left_out
     (['a', 'b', 'c'], [])
     """
+    from embedkit.plots.told import MapFigure
+
     check_map(embedding)
     values = None if colour is None else column(embedding, colour)
     flat = embedding.width == 2
@@ -85,7 +89,7 @@ def scatter_map(
         raise BadInput("a density is of maps of 2 dimensions: this one has 3")
     rows = _notable_rows(embedding, notable)
     theme = DARK if dark else LIGHT
-    figure, axes = new_figure(size, theme, **({} if flat else {"projection": "3d"}))
+    figure, axes = new_figure(MapFigure, size, theme, **({} if flat else {"projection": "3d"}))
     frame: Any = axes
     points = embedding.vectors.astype(np.float64)
     classes = as_classes(values) if values is not None and is_classes(values) else None
@@ -101,7 +105,7 @@ def scatter_map(
         frame.scatter(*points[rows].T, s=24, facecolors=faces, edgecolors=theme.ink, linewidths=0.7, zorder=5)
     seen = _seen(frame, points)
     left_out = write_beside(frame, seen[rows], [embedding.labels[row] for row in rows], theme, under=seen)
-    figure.left_out = [embedding.labels[rows[j]] for j in left_out]  # type: ignore[attr-defined]
+    figure.left_out = [embedding.labels[rows[j]] for j in left_out]
     return figure
 
 
@@ -241,9 +245,9 @@ def _scale(figure: Figure, frame: Any, drawn: Any, name: str, theme: Theme) -> N
     """A scale of colours to the right of the frame."""
     box = frame.get_position()
     place_ = figure.add_axes((0.83, box.y0 + 0.15 * box.height, 0.02, 0.6 * box.height))
-    bar = figure.colorbar(drawn, cax=place_)
+    bar: Any = figure.colorbar(drawn, cax=place_)
     bar.outline.set_visible(False)
-    bar.solids.set_alpha(1)  # type: ignore[union-attr]
+    bar.solids.set_alpha(1)
     place_.tick_params(colors=theme.ink, labelsize=7)
     place_.set_title(text_of(name)[:24], color=theme.ink, fontsize=8, loc="left", parse_math=False)
 

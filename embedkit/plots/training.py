@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _TRAIN, _HELD_OUT, _BEST = PALETTE[0], PALETTE[4], PALETTE[2]
-_NO_PARTS = {"epoch", "learning_rate", "seconds", "samples", "samples_per_second"}
+_NO_PARTS = {
+    "epoch", "learning_rate", "seconds", "samples", "samples_per_second",
+    "alpha", "words", "words_per_second", "pairs", "counts", "counts_per_second",  # of word trainers
+}  # fmt: skip
 _NO_LOSSES = {"beta", "active_units"}  # drawn on request
 _PREFIX = "validation_"
 
@@ -82,7 +85,7 @@ def loss_curves(
 def _curve(
     frame: Axes, history: Sequence[Mapping[str, Any]], part: str, best: int | None, unit: str, theme: Theme
 ) -> None:
-    axes(frame, theme)
+    axes(frame, theme, "epoch", unit)
     for name, colour, told in ((part, _TRAIN, "training"), (_PREFIX + part, _HELD_OUT, "held out")):
         seen = [(entry["epoch"], entry[name]) for entry in history if _is_number(entry.get(name))]
         if seen:
@@ -93,8 +96,6 @@ def _curve(
     if best is not None:
         frame.axvline(best, color=_BEST, linewidth=1, linestyle=(0, (4, 3)), label=f"best epoch, {best}", zorder=0)
     frame.set_title(text_of(part.replace("_", " ")), fontsize=10, color=theme.ink, loc="left", parse_math=False)
-    frame.set_xlabel("epoch", fontsize=9, color=theme.ink)
-    frame.set_ylabel(text_of(unit), fontsize=9, color=theme.ink, parse_math=False)
     whole(frame)
     frame.legend(fontsize=8, frameon=False, labelcolor=theme.ink)
 
@@ -133,29 +134,27 @@ def kl_per_unit(
     figure = sheet((8.5, 3.3), theme, title or f"Divergence of each unit from the prior: {values[at].sum():.1f} nats "
                    f"together at epoch {epochs[at]}")  # fmt: skip
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-    axes(left, theme)
+    axes(left, theme, "unit, the most telling first", "KL, nats")
     left.bar(range(len(order)), values[at][order], color=_TRAIN, width=0.8)
     shown = range(0, len(order), max(1, math.ceil(len(order) / 20)))
     left.set_xticks(list(shown), [str(order[i]) for i in shown], fontsize=7)
-    left.set_xlabel("unit, the most telling first", fontsize=9, color=theme.ink)
-    left.set_ylabel("KL, nats", fontsize=9, color=theme.ink)
-    axes(right, theme)
+    axes(right, theme, "epoch", "KL of each unit, nats")
     for unit in order:
         right.plot(epochs, values[:, unit], color=_TRAIN, linewidth=0.9, alpha=0.6)
-    right.set_xlabel("epoch", fontsize=9, color=theme.ink)
-    right.set_ylabel("KL of each unit, nats", fontsize=9, color=theme.ink)
     whole(right)
     return figure
 
 
-def axes(frame: Axes, theme: Theme) -> None:
-    """A quiet frame: two thin lines, and small numbers."""
+def axes(frame: Axes, theme: Theme, along: str = "", up: str = "") -> None:
+    """A quiet frame: two thin lines, small numbers, and what they are of along and up."""
     frame.set_facecolor(theme.paper)
     for side, spine in frame.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(theme.faint)
         spine.set_linewidth(0.7)
     frame.tick_params(labelsize=8, colors=theme.ink, color=theme.faint, width=0.7, length=3)
+    frame.set_xlabel(text_of(along), fontsize=9, color=theme.ink, parse_math=False)
+    frame.set_ylabel(text_of(up), fontsize=9, color=theme.ink, parse_math=False)
 
 
 def whole(frame: Axes) -> None:

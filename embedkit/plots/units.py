@@ -44,7 +44,7 @@ def unit_comparison(report: UnitReport, *, title: str = "", dark: bool = False) 
     figure = sheet((7.5, 0.9 + 0.34 * len(sources)), theme, title or "Balanced accuracy of the best unit for each "
                    f"concept, mean of {len(report.concepts)} (small: each concept)")  # fmt: skip
     frame = figure.subplots()
-    axes(frame, theme)
+    axes(frame, theme, "balanced accuracy on test rows")
     controls = {"guessing", "input", "every input", "random weights", "pca"}
     for place, source in enumerate(sources):
         ceiling = source.startswith("linear probe")
@@ -56,7 +56,6 @@ def unit_comparison(report: UnitReport, *, title: str = "", dark: bool = False) 
         frame.plot([report.mean(source)], [place], marker="o", markersize=7, color=colour)
     frame.set_yticks(range(len(sources)), [text_of(one) for one in sources], fontsize=9, parse_math=False)
     frame.axvline(0.5, color=theme.faint, linewidth=0.7, linestyle=(0, (2, 3)), zorder=0)
-    frame.set_xlabel("balanced accuracy on test rows", fontsize=9, color=theme.ink)
     return figure
 
 
@@ -208,13 +207,12 @@ def invariance_curves(found: Invariance, *, title: str = "", dark: bool = False)
     frames = np.atleast_1d(figure.subplots(1, len(found.amounts), sharey=True))
     measures = {"turn": "degrees", "scale": "times", "shift right": "pixels", "shift down": "pixels"}
     for frame, (change, amounts) in zip(frames, found.amounts.items(), strict=True):
-        axes(frame, theme)
+        first = frame is frames[0]
+        axes(frame, theme, f"{change}, {measures[change]}", "balanced accuracy" if first else "")
         order = np.argsort(amounts)
         frame.plot(amounts[order], found.accuracy[change][order], color=_OURS, linewidth=0.8, alpha=0.45)
         frame.plot(amounts[order], found.accuracy[change][order].mean(axis=1), color=theme.ink, linewidth=2)
         frame.axhline(0.5, color=theme.faint, linewidth=0.7, linestyle=(0, (2, 3)))
-        frame.set_xlabel(f"{change}, {measures[change]}", fontsize=9, color=theme.ink)
-    frames[0].set_ylabel("balanced accuracy", fontsize=9, color=theme.ink)
     return figure
 
 

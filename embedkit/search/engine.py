@@ -284,7 +284,7 @@ class Engine:
         return float(queries) * self.n * self.d >= (_WORTH_LOADED if loaded else _WORTH_NUMBA)
 
     def _k(self, k: int) -> int:
-        if not isinstance(k, int | np.integer) or k < 1:
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise BadInput(f"k must be a whole number of 1 or more, not {k!r}")
         return min(int(k), max(self.n, 1))
 

@@ -60,6 +60,7 @@ def asked(url: str, headers: dict[str, str]) -> Iterator[http.client.HTTPRespons
     """
     import embedkit
 
+    # `_opener` knows no other protocols than http and https, and its callers ask `allowed` first.
     request = Request(url, headers={"User-Agent": f"embedkit/{embedkit.__version__}", **headers})  # noqa: S310
     try:
         response: http.client.HTTPResponse = _opener(local=is_local(url)).open(request, timeout=SILENCE)

@@ -141,6 +141,13 @@ class Corpus:
             Bytes of a text file, read to their end now; plain or packed.
         **options
             As for the class.
+
+        Raises
+        ------
+        BadInput
+            An option makes no sense.
+        BadFile
+            The stream cannot be kept, for there is no room.
         """
         try:
             descriptor, name = tempfile.mkstemp(prefix="embedkit-corpus-")
@@ -271,7 +278,13 @@ class Corpus:
     # -- parts of it -----------------------------------------------------------------------------------------------
 
     def head(self, n: int) -> Self:
-        """The first `n` documents (before empty ones are left out)."""
+        """The first `n` documents (before empty ones are left out).
+
+        Raises
+        ------
+        BadInput
+            `n` is less than 0.
+        """
         if n < 0:
             raise BadInput(f"head takes a number of documents of 0 or more, not {n}")
         return self._picked(_Pick("head", int(n)))
@@ -285,6 +298,11 @@ class Corpus:
             From 0 to 1: the probability of each document.
         random_state
             Seed.
+
+        Raises
+        ------
+        BadInput
+            `share` is not from 0 to 1.
         """
         if not 0 <= share <= 1:
             raise BadInput(f"sample takes a share from 0 to 1, not {share}")

@@ -26,7 +26,7 @@ from embedkit.files.cache import cache_folder, locked
 from embedkit.files.opening import bytes_read, opened
 from embedkit.progress import Callback, Progress
 from embedkit.text.encoded import EncodedCorpus, load_encoded
-from embedkit.text.sources import BYTE_ORDER_MARK, documents, is_json
+from embedkit.text.sources import BYTE_ORDER_MARK, documents, is_json, opened_text
 from embedkit.text.tokens import description
 from embedkit.text.vocabulary import Vocabulary
 
@@ -185,7 +185,7 @@ def _blocks(table: Any, path: Path, tell: Callable[[int], None]) -> Iterator[tup
     """The pieces of a file, block by block; with the place of a piece that is too long, after which nothing comes."""
     buffer = np.zeros(2 * _BLOCK + 3, dtype=np.uint8)
     left = at = told = 0  # bytes in the buffer; where it starts in the text; bytes of the file told of
-    with opened(path) as stream:
+    with opened_text(path) as stream:
         last = False
         while not last:
             got = stream.readinto(buffer[left : left + _BLOCK].data)

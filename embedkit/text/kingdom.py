@@ -67,6 +67,11 @@ def kingdom(documents: int = 10_000, random_state: int = 0) -> Corpus:
     Corpus
         Made anew at each pass, the same each time.
 
+    Raises
+    ------
+    BadInput
+        A negative number of documents.
+
     Examples
     --------
     >>> text = list(kingdom(2))

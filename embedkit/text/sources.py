@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
+import io
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +23,9 @@ Document: TypeAlias = str | Sequence[str]
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LONGEST_LINE = 100 * 2**20  # bytes; text8 is a single line of 10^8
 _STEP = 2**20
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_UTF16 = "begins as UTF-16 text: convert it to UTF-8"
+_NO_TEXT = {b"PK\x03\x04": "is a zip archive: unpack it first", b"\xff\xfe": _UTF16, b"\xfe\xff": _UTF16}
 
 
 def files_at(place: str | os.PathLike[str]) -> list[Path]:
@@ -38,9 +44,10 @@ def files_at(place: str | os.PathLike[str]) -> list[Path]:
     """
     path = Path(place)
     try:
-        mode = os.stat(path).st_mode  # noqa: PTH116  # also of a path that cannot be one: ValueError
+        mode = path.stat().st_mode  # raises ValueError for what cannot be a path
     except (OSError, ValueError) as error:
         if isinstance(error, FileNotFoundError) and glob.has_magic(str(place)):
+            # Path.glob takes no absolute patterns.
             found = sorted(Path(name) for name in glob.glob(str(place), recursive=True))  # noqa: PTH207
             if files := [name for name in found if name.is_file()]:
                 return files
@@ -70,6 +77,17 @@ def describe(path: Path) -> dict[str, Any]:
         raise BadFile(path, f"cannot be read: {error.strerror or error}") from error
 
 
+@contextlib.contextmanager
+def opened_text(path: Path) -> Iterator[io.BufferedReader]:
+    """As `opened`; refuses what begins as something else than UTF-8 text begins."""
+    with opened(path) as stream:
+        start = stream.peek(4)
+        for magic, reason in _NO_TEXT.items():
+            if start.startswith(magic):
+                raise BadFile(path, reason, "byte 0")
+        yield stream
+
+
 def documents(path: Path, unit: Unit, field: str | None) -> Iterator[Document]:
     """The documents of one file.
 
@@ -85,12 +103,11 @@ def documents(path: Path, unit: Unit, field: str | None) -> Iterator[Document]:
     Raises
     ------
     BadFile
-        It cannot be read, is cut or damaged, not valid UTF-8, or a line is longer than 100 MiB or no JSON object with
-        that field.
+        It cannot be read, is cut or damaged, is not valid UTF-8 or holds a NUL, or a line is longer than 100 MiB or no
+        JSON object with that field.
     """
     lines = _lines(path)
-    if is_json(path, field):
-        assert field is not None  # noqa: S101  # for the type checker: is_json says no without a field
+    if field is not None and is_json(path, field):
         for number, line in lines:
             if line.strip():
                 yield _text_of(path, number, line, field)
@@ -120,12 +137,12 @@ def is_json(path: Path, field: str | None) -> bool:
     """
     if field is None:
         return False
-    with opened(path) as stream:
+    with opened_text(path) as stream:
         first = stream.readline(_STEP).removeprefix(BYTE_ORDER_MARK).lstrip()
         if not first.startswith(b"{"):
             return False
         if not first.endswith(b"\n"):
-            first = _rest(path, stream, first, 1)
+            first = bytes(_rest(path, stream, first, 1))
     try:
         record = json.loads(first)
     except (ValueError, RecursionError):
@@ -148,34 +165,57 @@ def _text_of(path: Path, number: int, line: str, field: str) -> Document:
     if not isinstance(text, str) and not (isinstance(text, list) and all(isinstance(token, str) for token in text)):
         what = f"the field '{printable(field)}' is neither text nor a list of tokens: {text!r:.40}"
         raise BadFile(path, what, f"line {number}")
+    # Escapes can say what UTF-8 cannot.
+    if "\\u" in line and not all(map(_is_text, [text] if isinstance(text, str) else text)):
+        what = f"the field '{printable(field)}' holds a NUL character or is not valid Unicode: {text!r:.40}"
+        raise BadFile(path, what, f"line {number}")
     document: Document = text
     return document
+
+
+def _is_text(text: str) -> bool:
+    return "\0" not in text and not _SURROGATE.search(text)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     number = 0
     try:
-        with opened(path) as stream:
+        with opened_text(path) as stream:
+            line: bytes | bytearray
             while line := stream.readline(_STEP):
                 number += 1
                 if len(line) == _STEP and line[-1:] != b"\n":
                     line = _rest(path, stream, line, number)
-                if number == 1:  # a byte-order mark is no part of the first word
-                    line = line.removeprefix(BYTE_ORDER_MARK)
-                yield number, line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
+                if b"\0" in line:
+                    raise BadFile(path, "holds a NUL character, which no word may", f"line {number}")
+                if len(line) > _STEP:
+                    # One of a million spaces is empty too, whatever splits it into words.
+                    text = "" if line.isspace() else _decoded(line, number == 1)
+                    line = b""
+                else:
+                    if number == 1:  # a byte-order mark is no part of the first word
+                        line = line.removeprefix(BYTE_ORDER_MARK)
+                    text = line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
+                yield number, text
     except UnicodeDecodeError as error:
         reason = f"is not valid UTF-8 at byte {error.start} of the line: convert the file first"
         raise BadFile(path, reason, f"line {number}") from None
 
 
-def _rest(path: Path, stream: BinaryIO, start: bytes, number: int) -> bytes:
+def _decoded(line: bytes | bytearray, first: bool) -> str:
+    """A large line without its end and, if it is the first, a byte-order mark; decoded without a copy of its bytes."""
+    start = len(BYTE_ORDER_MARK) if first and line.startswith(BYTE_ORDER_MARK) else 0
+    end = len(line) - (2 if line.endswith(b"\r\n") else 1 if line.endswith((b"\n", b"\r")) else 0)
+    return str(memoryview(line)[start:end], "utf-8")
+
+
+def _rest(path: Path, stream: BinaryIO, start: bytes, number: int) -> bytearray:
     """A long line, a piece at a time, so that a line without end is given up before it fills the memory."""
-    parts, length = [start], len(start)
+    line = bytearray(start)
     while part := stream.readline(_STEP):
-        parts.append(part)
-        length += len(part)
-        if length > _LONGEST_LINE:
+        line += part  # parts to be joined would be the line twice
+        if len(line) > _LONGEST_LINE:
             raise BadFile(path, f"is longer than {_LONGEST_LINE >> 20} MiB", f"line {number}")
         if part[-1:] == b"\n":
             break
-    return b"".join(parts)
+    return line

@@ -95,6 +95,11 @@ class Vocabulary:
         max_size
             At most this many words: the limit is raised until so few remain, so that equally frequent words stay or go
             together (gensim's ``max_final_vocab``).
+
+        Raises
+        ------
+        BadInput
+            `max_size` is less than 0.
         """
         if max_size is not None and max_size < 0:
             raise BadInput(f"max_size is a number of words of 0 or more, not {max_size}")

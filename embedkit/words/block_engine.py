@@ -17,6 +17,7 @@ from embedkit.errors import BadInput, TrainingDiverged
 from embedkit.progress import Callback
 from embedkit.text import EncodedCorpus, Vocabulary
 from embedkit.text.vocabulary import keep_probabilities, noise_probabilities
+from embedkit.words.checks import check_finite_tables
 from embedkit.words.training import Checkpoints, Run, train
 
 VERSION = "embedkit, shared negatives in blocks"
@@ -164,8 +165,7 @@ def run(
         epochs=epochs, workers=1 if p["deterministic"] else p["workers"], unit="words", size=corpus.tokens,
         callback=callback, checkpoints=checkpoints,
     )  # fmt: skip
-    if not (np.isfinite(model.inputs).all() and np.isfinite(model.outputs).all()):
-        raise TrainingDiverged(f"the vectors are not finite after training at alpha={p['alpha']}: lower it")
+    check_finite_tables((model.inputs, model.outputs), f"alpha={p['alpha']}")
 
 
 def merged(

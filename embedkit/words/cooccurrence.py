@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -285,19 +285,28 @@ def _in_slices(
         fit = int(np.searchsorted(np.cumsum(most[slices[-1] :]), budget, side="right"))
         slices.append(slices[-1] + max(1, fit))
     sizes = []
-    with tempfile.TemporaryFile() as columns, tempfile.TemporaryFile() as values:
-        try:
-            for first, last in pairwise(slices):
-                part = count_rows(stream, n, window, first=first, last=min(last, n), **options)
-                part.columns.tofile(columns)
-                part.values.tofile(values)
-                sizes.append(np.diff(part.starts))
-        except OSError as error:
-            raise BadFile(Path(tempfile.gettempdir()), f"cannot hold the counts: {error.strerror or error}") from error
+    with _no_room_told(), tempfile.TemporaryFile() as columns, tempfile.TemporaryFile() as values:
+        for first, last in pairwise(slices):
+            part = count_rows(stream, n, window, first=first, last=min(last, n), **options)
+            columns.write(part.columns.data)
+            values.write(part.values.data)
+            sizes.append(np.diff(part.starts))
         starts = np.concatenate([[0], np.cumsum(np.concatenate(sizes))])
         for part_file in (columns, values):
             part_file.flush()
         return starts, _mapped(columns, np.int32, starts[-1]), _mapped(values, np.float64, starts[-1])
+
+
+@contextlib.contextmanager
+def _no_room_told() -> Iterator[None]:
+    """What the system says of temporary files, as an error that names their place."""
+    try:
+        yield
+    except OSError as error:
+        place = os.environ.get("TMPDIR", "the temporary folder")
+        with contextlib.suppress(OSError):  # there is none at all
+            place = tempfile.gettempdir()
+        raise BadFile(place, f"cannot hold the counts: {error.strerror or error}") from error
 
 
 def _mapped(stream: Any, dtype: npt.DTypeLike, size: int) -> npt.NDArray[Any]:

@@ -101,7 +101,7 @@ class Ensemble:
         return f"Ensemble({len(self)} models of {len(self.labels):,} words, {self.embedding.width} dimensions)"
 
     def member(self, number: int) -> Embedding:
-        """One of the models, from 0: all words, with the columns ``count`` (in the whole text) and ``absent``."""
+        """The model of that `number`, from 0: all words; columns ``count`` (in the whole text) and ``absent``."""
         columns = {**self.embedding.columns, "absent": self.absent[number]}
         made = {"made_by": "bootstrap", "member": number, "ensemble": self._provenance}
         return Embedding.from_stored(self.labels, self.vectors[number], columns=columns, provenance=made)
@@ -313,7 +313,8 @@ class Ensemble:
         for number, vectors in enumerate(self.vectors):
             norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
             products = (vectors @ vectors[row]).astype(np.float64)
-            cosines[number] = np.divide(products, norms * norms[row], out=np.zeros_like(norms), where=norms > 0)
+            lengths = norms * norms[row]
+            cosines[number] = np.divide(products, lengths, out=np.zeros_like(norms), where=lengths > 0)
         cosines[self.absent | self.absent[:, [row]]] = np.nan
         cosines[:, row] = np.nan
         return cosines
@@ -415,7 +416,7 @@ def from_tensors(tensors: Tensors, path: str | os.PathLike[str], *, verify: bool
                 raise BadInput("it holds a number that is not finite")
         embedding = Embedding.from_stored(labels, whole, columns={"count": counts}, provenance=dict(about["whole"]))
         return Ensemble(embedding, arrays["vectors"], arrays["absent"], dict(about["provenance"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         if isinstance(error, BadInput):
             raise BadFile(path, str(error)) from None
         raise BadFile(path, f"embedkit's metadata is not what was expected ({error})", "header") from None

@@ -376,8 +376,8 @@ def from_tensors(tensors: Tensors, path: str | os.PathLike[str], *, verify: bool
             labels, arrays["vectors"], columns={"count": arrays["counts"]}, provenance=about["provenance"]
         )
         trainer._take(embedding, buckets, rows)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        if isinstance(error, BadInput):
+            raise BadFile(path, str(error)) from None
         raise BadFile(path, f"embedkit's metadata is not what was expected ({error})", "header") from None
-    except BadInput as error:
-        raise BadFile(path, str(error)) from None
     return trainer

@@ -26,13 +26,15 @@ from gensim.models.callbacks import CallbackAny2Vec
 from gensim.models.fasttext_inner import train_batch_any
 from gensim.models.word2vec_inner import train_batch_cbow, train_batch_sg
 
-from embedkit.errors import BadInput
+from embedkit.errors import BadInput, printable
+from embedkit.labels import Labels
 from embedkit.progress import Callback, Progress
 from embedkit.text import Corpus, EncodedCorpus
 
 VERSION = f"gensim {gensim.__version__}"
 _NOT_GENSIMS = ("engine", "device", "deterministic", "shared_negatives")
 LONGEST_TEXT = 10_000  # tokens; gensim's MAX_WORDS_IN_BATCH, compiled in
+_LONGEST_WORD = 2**16  # bytes, as for files; fastText makes n-grams of all of it
 
 
 class Subwords(NamedTuple):
@@ -121,6 +123,16 @@ class _Texts:
         self.documents = 0
         self.stopped = False
         self.meter: _Meter | None = None
+        self._seen = set[str]()
+
+    def _check(self, tokens: list[str]) -> None:
+        """Refuse words that no file can hold, each looked at once."""
+        new = set(tokens) - self._seen
+        Labels(new)
+        for word in new:
+            if len(word) > _LONGEST_WORD // 4 and len(word.encode()) > _LONGEST_WORD:
+                raise BadInput(f"a word is longer than 64 KiB: '{printable(word[:40])}...'")
+        self._seen |= new
 
     def __iter__(self) -> Iterator[list[str]]:
         self.documents = 0
@@ -129,6 +141,8 @@ class _Texts:
                 if self.stopped:
                     return
                 self.documents += 1
+                if self.meter is None:  # the first pass, in which words are counted
+                    self._check(tokens)
                 for start in range(0, len(tokens), LONGEST_TEXT):
                     yield tokens[start : start + LONGEST_TEXT]
         except GeneratorExit:
@@ -227,7 +241,7 @@ class _Watched:
 
     def prepare_vocab(self, *args: Any, **kwargs: Any) -> Any:
         self.distinct = len(self.raw_vocab)
-        return super().prepare_vocab(*args, **kwargs)  # type: ignore[misc]
+        return super().prepare_vocab(*args, **kwargs)  # type: ignore[misc]  # as above
 
     def _batch(self, sentences: list[list[str]], alpha: float, inits: Any) -> tuple[int, float]:
         """Train on some texts: how many words were trained on, and the loss."""

@@ -5,6 +5,7 @@ GloVe: Global Vectors for Word Representation, EMNLP 2014, D14-1162.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterable
@@ -22,7 +23,16 @@ from embedkit.files.store import Tensors, write_tensors
 from embedkit.labels import Labels
 from embedkit.progress import Callback
 from embedkit.text import Corpus, EncodedCorpus, Vocabulary
-from embedkit.words.checks import check_choice, check_flag, check_number, check_same, check_whole, plain, seed_of
+from embedkit.words.checks import (
+    check_choice,
+    check_finite_tables,
+    check_flag,
+    check_number,
+    check_same,
+    check_whole,
+    plain,
+    seed_of,
+)
 from embedkit.words.cooccurrence import Cooccurrence, bytes_of
 from embedkit.words.ppmi import counted
 from embedkit.words.training import Checkpoints, Run, train
@@ -212,13 +222,14 @@ class GloVe(Embedder[Corpus | EncodedCorpus | Cooccurrence]):
             return {"loss": float(sums[0] / sums[1]) if done else None, "counts": int(sums[1]) if done else 0}
 
         def write(_run: Run) -> None:
+            check_finite_tables(state.tables, f"eta={used['eta']}")
             _save(state, checkpoint or "")
 
-        checkpoints = None if checkpoint is None else Checkpoints(write, every)
-        train(state.run, work, entry, units=PARTS, span=1, epochs=used["epochs"], workers=1, unit="counts",
-              size=matrix.nnz, callback=callback, checkpoints=checkpoints)  # fmt: skip
-        if not all(np.isfinite(table).all() for table in state.tables):
-            raise TrainingDiverged(f"the vectors are not finite after training at eta={used['eta']}: lower it")
+        checkpoints = None if checkpoint is None else Checkpoints(write, every, checkpoint)
+        with checkpoints.named() if checkpoints is not None else contextlib.nullcontext():
+            train(state.run, work, entry, units=PARTS, span=1, epochs=used["epochs"], workers=1, unit="counts",
+                  size=matrix.nnz, callback=callback, checkpoints=checkpoints)  # fmt: skip
+            check_finite_tables(state.tables, f"eta={used['eta']}")
         self._take(state)
 
     def _take(self, state: _State) -> None:
@@ -315,6 +326,7 @@ def _save(state: _State, path: str | os.PathLike[str]) -> None:
 def from_tensors(tensors: Tensors, path: str | os.PathLike[str], *, verify: bool) -> GloVe:
     """The trainer that the arrays of a checkpoint make, which errors call `path`; `verify` looks at every value."""
     from embedkit.kernels.glove import new_vectors
+    from embedkit.kernels.simd import padded_width
 
     arrays, about = tensors
     try:
@@ -326,6 +338,8 @@ def from_tensors(tensors: Tensors, path: str | os.PathLike[str], *, verify: bool
         if trainer._checked() != used:
             raise BadInput("its parameters are not those of a training")
         run = Run.from_json(about["run"], used["epochs"], 2)
+        if arrays["rows"].shape != (expected := (len(vocabulary), padded_width(used["vector_size"]))):
+            raise BadInput(f"'rows' is of shape {arrays['rows'].shape}, expected {expected}")
         tables = new_vectors(len(vocabulary), used["vector_size"], 0)  # copies: training writes into them
         for name, table in tables._asdict().items():
             array = arrays[name]
@@ -335,7 +349,7 @@ def from_tensors(tensors: Tensors, path: str | os.PathLike[str], *, verify: bool
                 raise BadInput(f"'{name}' holds a number that is not finite")
             table[:] = array
         trainer._take(_State(vocabulary, tables, run, used, about["counts"], about["fingerprint"]))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         if isinstance(error, BadInput):
             raise BadFile(path, str(error)) from None
         raise BadFile(path, f"embedkit's metadata is not what was expected ({error})", "header") from None

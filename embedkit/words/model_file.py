@@ -84,7 +84,7 @@ def from_tensors(tensors: Tensors, path: str | os.PathLike[str], *, verify: bool
             about["corpus"],
             about["fingerprint"] or "",
         )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         if isinstance(error, BadInput):
             raise BadFile(path, str(error)) from None
         raise BadFile(path, f"embedkit's metadata is not what was expected ({error})", "header") from None

@@ -5,6 +5,7 @@ The arithmetic is in `embedkit.kernels.word2vec_torch`.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from embedkit.progress import Callback
 from embedkit.text import EncodedCorpus
 from embedkit.text.vocabulary import keep_probabilities, noise_probabilities
 from embedkit.words.block_engine import Model
+from embedkit.words.checks import check_finite_tables
 from embedkit.words.training import Checkpoints, Run, train
 
 VERSION = "embedkit, shared negatives in blocks, in torch"
@@ -101,12 +103,12 @@ def run(
                 checkpoints.write(so_far)
 
         chunks = kernel.n_chunks(text, plan)
-        train(
-            model.run, work, entry, units=chunks, span=max(1, chunks // _SPANS), epochs=epochs, workers=1, unit="words",
-            size=corpus.tokens, callback=callback,
-            checkpoints=None if checkpoints is None else Checkpoints(write, checkpoints.every),
-        )  # fmt: skip
-        kernel.take_back(tables, model.inputs, model.outputs)
-    if not (np.isfinite(model.inputs).all() and np.isfinite(model.outputs).all()):
-        raise TrainingDiverged(f"the vectors are not finite after training at alpha={p['alpha']}: lower it")
+        ours = None if checkpoints is None else Checkpoints(write, checkpoints.every, checkpoints.path)
+        with ours.named() if ours is not None else contextlib.nullcontext():
+            train(
+                model.run, work, entry, units=chunks, span=max(1, chunks // _SPANS), epochs=epochs, workers=1,
+                unit="words", size=corpus.tokens, callback=callback, checkpoints=ours,
+            )  # fmt: skip
+            kernel.take_back(tables, model.inputs, model.outputs)
+            check_finite_tables((model.inputs, model.outputs), f"alpha={p['alpha']}")
     return Ran(f"{VERSION}: {kernel.named(where)}", where == "cpu")

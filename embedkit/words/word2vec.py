@@ -6,6 +6,7 @@ Phrases and their Compositionality, arXiv:1310.4546.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from typing import Any, Literal, Self, final
@@ -20,7 +21,16 @@ from embedkit.progress import Callback
 from embedkit.text import Corpus, EncodedCorpus
 from embedkit.words import torch_engine
 from embedkit.words.block_engine import VERSION, Model, kept, merged, new_model, run
-from embedkit.words.checks import check_choice, check_flag, check_number, check_same, check_whole, plain, seed_of
+from embedkit.words.checks import (
+    check_choice,
+    check_finite_tables,
+    check_flag,
+    check_number,
+    check_same,
+    check_whole,
+    plain,
+    seed_of,
+)
 from embedkit.words.torch_engine import Ran
 from embedkit.words.training import Checkpoints, Run
 
@@ -333,9 +343,10 @@ class Word2Vec(Embedder[Corpus | EncodedCorpus]):
         fingerprint = encoded.fingerprint()
 
         def write(run: Run) -> None:
+            check_finite_tables((model.inputs, model.outputs), f"alpha={parameters['alpha']}")
             save(model, parameters, about, fingerprint, path)
 
-        return Checkpoints(write, every)
+        return Checkpoints(write, every, path)
 
     def _take(self, model: Model, parameters: dict[str, Any], about: dict[str, Any], fingerprint: str = "") -> None:
         """Have what was learned, to its end or, with the `fingerprint` of its corpus, to a position."""
@@ -431,9 +442,10 @@ def _run(
     model: Model, corpus: EncodedCorpus, counts: npt.NDArray[np.int64], parameters: dict[str, Any],
     callback: Callback | None, checkpoints: Checkpoints | None,
 ) -> Ran:  # fmt: skip
-    if parameters["engine"] == "torch":
-        return torch_engine.run(model, corpus, counts, parameters, callback, checkpoints, parameters["device"])
-    run(model, corpus, counts, parameters, callback, checkpoints)
+    with checkpoints.named() if checkpoints is not None else contextlib.nullcontext():
+        if parameters["engine"] == "torch":
+            return torch_engine.run(model, corpus, counts, parameters, callback, checkpoints, parameters["device"])
+        run(model, corpus, counts, parameters, callback, checkpoints)
     return Ran(VERSION, _repeatable(parameters))
 
 
