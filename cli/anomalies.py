@@ -14,6 +14,7 @@ from embedkit.errors import BadInput, printable
 from embedkit.formats.named_columns import NAMED_FORMATS, NamedFormat, write_named
 from embedkit.labels import Labels
 
+from .completion import data_sets
 from .latent_data import (
     DATA_PARAMETERS,
     Data,
@@ -36,14 +37,15 @@ _SHOWN = 5  # of the worst, on stderr
 
 
 @click.command(short_help="Find rows that are unlike the others.")
-@click.argument("data")
+@click.argument("data", shell_complete=data_sets)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
               help="Table to write: .csv, .tsv, .parquet, .jsonl; - for CSV on stdout.")  # fmt: skip
 @click.option(
     "--format", "chosen", type=click.Choice(NAMED_FORMATS), default=None, help="Format, if the ending says none."
 )
 @png_option("the scores with the threshold, and the worst rows")
-@click.option("--normal", default=None, metavar="DATA", help="Rows to learn from what is normal; by default DATA.")
+@click.option("--normal", default=None, metavar="DATA", shell_complete=data_sets,
+              help="Rows to learn from what is normal; by default DATA.")  # fmt: skip
 @click.option("--method", type=click.Choice(list(METHODS)), default="autoencoder", help="What is trained.")
 @click.option("--model", default=None, type=click.Path(path_type=Path), help="A model that is trained, instead.")
 @click.option("--save-model", default=None, type=click.Path(path_type=Path), help="Keep what was trained, for --model.")
@@ -73,8 +75,9 @@ def anomalies(data: str, output: Path, chosen: NamedFormat | None, png: Path | N
     a name: digits, mnist, ...
 
     \b
-    embedkit anomalies sensors.csv -o scores.csv --png scores.png
-    embedkit anomalies today.csv --normal last-year.csv --false-alarms 0.01 -o scores.csv
+    embedkit anomalies data.csv --method pca -o scores.csv
+    embedkit anomalies data.csv --epochs 20 --png scores.png -o scores.csv
+    embedkit anomalies data.csv --normal normal.csv --method pca -o scores.csv
     """  # noqa: D301  # click's sign for lines that stay
     chosen = checked_table_format(output, chosen)
     checked_png(png)

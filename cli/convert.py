@@ -42,14 +42,20 @@ def convert(source: Path, target: Path, chosen: Format | None, storage: Any, **h
     What IN is, its content tells: embedkit's own, word2vec text or binary, fastText .vec or .bin, GloVe text, .npy,
     .npz, CSV, TSV, JSON, Parquet, IDX images; text may be packed by gzip, bzip2 or xz. What OUT shall be, its ending
     tells (.safetensors, .vec, .bin, .csv, .tsv, .json, .parquet, .npz, .npy; .vec.gz) or --format. A native file
-    (.safetensors) opens in milliseconds from then on. Example: embedkit convert glove.6B.50d.txt glove.safetensors
-    """
+    (.safetensors) opens in milliseconds from then on.
+
+    \b
+    embedkit convert vectors.txt vectors.safetensors
+    embedkit convert vectors.safetensors vectors.vec.gz --limit 10000
+    """  # noqa: D301  # click's sign for lines that stay
     format_ = format_of(target, chosen)
     allowed = {"native": ("float32", "float16", "int8"), "npy": ("float32", "float16"), "npz": ("float32", "float16")}
     if storage is not None and storage not in allowed.get(format_, ()):
         raise click.UsageError(f"--storage {storage} does not go with files in format {format_}")
     if storage == "float16":
         how["dtype"] = "float16"  # half the memory on the way
+    if target.is_file() and not source.exists():
+        raise click.UsageError(f"there is no file {source}; IN comes before OUT: embedkit convert {target} {source}")
     embedding = read_vectors(source, **how)
     if storage is not None:
         embedding = embedding.with_storage(storage)

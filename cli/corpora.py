@@ -12,6 +12,7 @@ from embedkit.shelf.cards import Card, FileEntry, size_text, total_size
 from embedkit.shelf.checking import KINDS
 from embedkit.shelf.locating import at_hand
 
+from .completion import names
 from .output import Printer, format_option
 
 
@@ -20,21 +21,32 @@ def corpora() -> None:
     """Show the shelf: named corpora, vectors, images, analogy questions and word pairs.
 
     Each has a card: where it comes from, its licence, size and checksums. `embedkit fetch NAME` gets it.
-    """
+
+    \b
+    embedkit corpora list
+    """  # noqa: D301  # click's sign for lines that stay
 
 
 @corpora.command("list", short_help="List all data sets.")
 @format_option
 def list_(style: str) -> None:
-    """List all data sets, with the size of their download and whether they are here."""
+    """List all data sets, with the size of their download and whether they are here.
+
+    \b
+    embedkit corpora list
+    """  # noqa: D301  # click's sign for lines that stay
     print_shelf(style)
 
 
 @corpora.command(short_help="Show the card of a data set.")
-@click.argument("name")
+@click.argument("name", shell_complete=names(files=False))
 @format_option
 def show(name: str, style: str) -> None:
-    """Show the card of the data set NAME: source, licence, files, checksums, and where they lie if they are here."""
+    """Show the card of the data set NAME: source, licence, files, checksums, and where they lie if they are here.
+
+    \b
+    embedkit corpora show mnist
+    """  # noqa: D301  # click's sign for lines that stay
     card = shelf.card(name)
     facts: list[tuple[str, Any]] = [
         ("name", card.name),

@@ -9,17 +9,21 @@ import click
 
 from embedkit.progress import bar
 
+from .hints import Family
 from .output import Printer, format_option
 from .texts import corpus_options, open_corpus
 
 
-@click.group(short_help="Look at a text, encode it, find its phrases.")
+@click.group(cls=Family, short_help="Look at a text, encode it, find its phrases.")
 def corpus() -> None:
     """Look at a text, encode it, find its phrases.
 
     TEXT is a file, a folder, a pattern ("texts/*.txt"), - for standard input, or a name on the shelf (see embedkit
     corpora list). Files are UTF-8 text or JSON lines, plain or packed by gzip, bzip2 or xz; each line is a document.
-    """
+
+    \b
+    embedkit corpus info text.txt
+    """  # noqa: D301  # click's sign for lines that stay
 
 
 @corpus.command(short_help="Count documents, tokens and words.")
@@ -29,8 +33,10 @@ def corpus() -> None:
 def info(top: int, style: str, **options: Any) -> None:
     """Count the documents, tokens and words of TEXT, and show the most frequent words.
 
-    Example: embedkit corpus info --tokenize words --lowercase texts/*.txt
-    """
+    \b
+    embedkit corpus info text.txt
+    embedkit corpus info "texts/*.txt" --tokenize words --lowercase
+    """  # noqa: D301  # click's sign for lines that stay
     encoded = open_corpus(**options).encode(callback=bar("counting"))
     facts: list[tuple[str, Any]] = list(encoded.statistics().items())
     words = encoded.vocabulary.words[:top]
@@ -47,8 +53,9 @@ def info(top: int, style: str, **options: Any) -> None:
 def encode(output: Path, **options: Any) -> None:
     """Write TEXT as word ids and a vocabulary, in one memory-mapped file that embedkit.load opens.
 
-    Example: embedkit corpus encode wiki.txt.xz -o wiki.safetensors
-    """
+    \b
+    embedkit corpus encode text.txt -o text.safetensors
+    """  # noqa: D301  # click's sign for lines that stay
     encoded = open_corpus(**options).encode(output, callback=bar("encoding"))
     words = f"{encoded.tokens:,} tokens of {len(encoded.vocabulary):,} words in {encoded.documents:,} documents"
     click.echo(f"wrote {words} to {output}", err=True)
@@ -68,8 +75,10 @@ def phrases(min_count: int, threshold: float | None, scoring: Literal["default",
             top: int, explain: tuple[str, ...], output: Path | None, style: str, **options: Any) -> None:  # fmt: skip
     """Find words of TEXT that stand together more often than chance would have it, best first.
 
-    Example: embedkit corpus phrases --explain "new york" -o joined.txt text.txt
-    """
+    \b
+    embedkit corpus phrases text.txt -o joined.txt
+    embedkit corpus phrases text.txt --explain "king queen"
+    """  # noqa: D301  # click's sign for lines that stay
     from embedkit.files.atomic import replacing
     from embedkit.text.phrases import Phrases
 

@@ -37,7 +37,10 @@ def diff(a: Path, b: Path, noise: tuple[Path, ...], k: int, top: int, restrict: 
     in both. With --noise, expected is how far chance moves words that were seen as often, and z by how many deviations
     the distance is above that: the words are in the order of z. Without, rare words fill the list, because they lie
     anywhere. overlap is the share of the neighbours of a word that are the same in both.
-    """
+
+    \b
+    embedkit diff old.safetensors new.safetensors --noise other-seed.safetensors
+    """  # noqa: D301  # click's sign for lines that stay
     if len(noise) > 2:
         raise click.UsageError("--noise is given at most twice: once for A and once for B")
     from embedkit.evaluation import diff as diff_spaces

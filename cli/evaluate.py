@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from embedkit import shelf
+from embedkit.errors import BadFile
 from embedkit.search.engine import METHODS
 
+from .completion import names
 from .gates import Figure, Minimum, check_names, judge, min_option
+from .hints import Family
 from .options import device_option, open_vectors, vectors_option
 from .output import Printer, format_option
 
@@ -23,7 +26,8 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _RESTRICT = 300_000  # as gensim's evaluate_word_analogies does
 
-files_argument = click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
+files_argument = click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path),
+                                shell_complete=names("questions", "pairs"))  # fmt: skip
 rules_option = click.option(
     "--rules",
     type=click.Choice(["gensim", "cased"]),
@@ -43,13 +47,16 @@ def restrict_option(default: int | None) -> Callable[[_Function], _Function]:
     )
 
 
-@click.group(short_help="Measure how good vectors are.")
+@click.group(cls=Family, short_help="Measure how good vectors are.")
 def evaluate() -> None:
     """Measure how good vectors are, with coverage and rules stated.
 
     FILE is a file or a folder, or, where there is none of that name, a set from the shelf: questions-words, wordsim-353
     and others (embedkit corpora list).
-    """
+
+    \b
+    embedkit evaluate analogies questions-words.txt
+    """  # noqa: D301  # click's sign for lines that stay
 
 
 @evaluate.command(short_help="Correlation with human judgements of similarity.")
@@ -66,7 +73,11 @@ def similarity(files: tuple[Path, ...], minima: tuple[Minimum, ...], restrict: i
     A line of FILE is a word, another, and a score, separated by tabs or spaces; the first may be a header. A pair is
     covered if both its words are known; the correlations are of the covered ones, but for spearman_of_all, where the
     others have a cosine of 0. The 95% intervals are from drawing pairs anew, with replacement.
-    """
+
+    \b
+    embedkit evaluate similarity pairs.txt
+    embedkit evaluate similarity pairs.txt -m vectors.safetensors --min 0.3
+    """  # noqa: D301  # click's sign for lines that stay
     from embedkit.evaluation import evaluate_similarity, read_pairs
 
     sets = [(name, path, read_pairs(path)) for name, path in _sets(files)]
@@ -119,7 +130,10 @@ def analogies(files: tuple[Path, ...], restrict: int, method: Any, rules: Any, r
     all its words are known, and one of its answers; accuracy is of the covered ones, but for accuracy_of_all. It is
     given with the three inputs left out of the possible answers, as is usual, and with them. The last line, on standard
     error, has its 95% interval in brackets, from drawing the word pairs of each section anew, with replacement.
-    """
+
+    \b
+    embedkit evaluate analogies questions-words.txt -m vectors.safetensors
+    """  # noqa: D301  # click's sign for lines that stay
     from embedkit.evaluation import evaluate_analogies, read_questions
     from embedkit.evaluation.intervals import with_interval
 
@@ -169,7 +183,10 @@ def relational(files: tuple[Path, ...], restrict: int, rules: str, minima: tuple
     FILE is a folder in the layout of SemEval-2012 Task 2: Phase1Questions-1a.txt, GoldRatings-1a.txt and, for the
     MaxDiff accuracy, Phase2Answers-1a.txt of every relation. A pair is covered if both its words are known. The last
     line has the 95% interval of the mean correlation, from drawing the pairs of each relation anew.
-    """
+
+    \b
+    embedkit evaluate relational relations
+    """  # noqa: D301  # click's sign for lines that stay
     from embedkit.evaluation import evaluate_relational, read_relations
     from embedkit.evaluation.intervals import with_interval
 
@@ -210,7 +227,10 @@ def outliers(files: tuple[Path, ...], restrict: int, rules: str, minima: tuple[M
     outliers. An outlier is covered if it is known, and two words of its group; unknown words of a group are left out.
     opp is the mean position of the outliers, from 0 to 1. The last line has the 95% interval of the accuracy, for other
     outliers of the same groups.
-    """
+
+    \b
+    embedkit evaluate outliers outliers
+    """  # noqa: D301  # click's sign for lines that stay
     from embedkit.evaluation import evaluate_outliers, read_outliers
     from embedkit.evaluation.intervals import with_interval
 
@@ -256,7 +276,10 @@ def categories(files: tuple[Path, ...], restrict: int, rules: str, seed: int, mi
     A line of FILE is a word and its category, separated by a tab or spaces. Purity is the share of the known words that
     are of the most frequent category of their cluster. The last line has its 95% interval, for other words of these
     categories in the clusters that were found.
-    """
+
+    \b
+    embedkit evaluate categories categories.txt
+    """  # noqa: D301  # click's sign for lines that stay
     from embedkit.evaluation import evaluate_categories, read_categories
     from embedkit.evaluation.intervals import with_interval
 
@@ -301,7 +324,10 @@ def compare(a: Path, b: Path, files: tuple[Path, ...], restrict: int | None, met
     Both are judged by the same word pairs in every draw of the bootstrap. Lines "both" are of the questions or pairs
     that both cover, lines "own" of those that each covers by itself. difference is that of A less that of B, with the
     ends of its 95% interval; a_better is the share of the draws in which A is better.
-    """
+
+    \b
+    embedkit evaluate compare old.safetensors new.safetensors questions-words.txt
+    """  # noqa: D301  # click's sign for lines that stay
     from embedkit.evaluation import compare as compare_both
     from embedkit.evaluation import read_items
 
@@ -324,6 +350,8 @@ def _sets(files: Iterable[Path]) -> list[tuple[str, Path]]:
     """Files with their names: those that were given, or those of the shelf."""
     found = []
     for file in files:
+        if not file.exists() and file.name == str(file) and "." not in file.name and str(file) not in shelf.names():
+            raise BadFile(file, "cannot be read: there is no such file, nor a set on the shelf (embedkit corpora list)")
         if file.exists() or str(file) not in shelf.names():
             found.append((file.name if file.is_dir() else file.stem, file))
             continue

@@ -18,6 +18,7 @@ from embedkit.shelf.fetching import downloads, missing, refuse
 from embedkit.shelf.locating import folder
 
 from . import FAILURE, OK, complain
+from .completion import names
 from .corpora import print_shelf
 from .output import format_option
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Get a data set of the shelf: text8, mnist, glove-6b, ...")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=names(files=False))
 @click.option("--file", "files", multiple=True, metavar="FILE",
               help="Get this file of it rather than the usual ones; may be repeated.")  # fmt: skip
 @click.option("--from-file", "given", multiple=True, type=click.Path(path_type=Path), metavar="PATH",
@@ -41,7 +42,11 @@ def fetch(name: str | None, files: tuple[str, ...], given: tuple[Path, ...], yes
     Its size and licence are shown before anything is downloaded. Every file is checked before it gets its name; a
     download that was broken off goes on from there. The cache is $EMBEDKIT_CACHE, else the user's cache folder.
     EMBEDKIT_OFFLINE=1 forbids downloads; --from-file takes a file that came another way.
-    """
+
+    \b
+    embedkit fetch --list
+    embedkit fetch text8
+    """  # noqa: D301  # click's sign for lines that stay
     if listing:
         if name is not None:
             raise click.UsageError("give NAME or --list, not both")

@@ -23,7 +23,11 @@ def info(file: Path | None, verify: bool, style: str) -> None:
     """Tell what FILE holds and where it comes from; by default $EMBEDKIT_VECTORS, else the shipped vectors.
 
     FILE holds vectors of any format, an encoded corpus, a trainer or a latent model, or a checkpoint of either.
-    """
+
+    \b
+    embedkit info
+    embedkit info vectors.safetensors --verify
+    """  # noqa: D301  # click's sign for lines that stay
     found: Any = None
     if file is not None and is_native(file):
         from embedkit import load

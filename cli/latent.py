@@ -16,6 +16,7 @@ from embedkit.formats.picture_files import write_array, write_image_folder
 from embedkit.labels import Labels
 from embedkit.plots.figures import ENDINGS
 
+from .completion import data_sets
 from .latent_data import (
     Data,
     about_model,
@@ -43,7 +44,7 @@ _CODED = 10  # pictures with their reconstructions
 
 @click.command(short_help="Turn rows into the codes of a latent model.")
 @click.argument("model", type=_MODEL)
-@click.argument("data")
+@click.argument("data", shell_complete=data_sets)
 @output_options()
 @png_option("the codes: their first two principal components, if there are more than two")
 @click.option("--reconstructions", default=None, type=click.Path(path_type=Path),
@@ -60,8 +61,8 @@ def encode(model: Path, data: str, output: Path, chosen: str | None, png: Path |
     a name: digits, mnist, ...
 
     \b
-    embedkit encode model.safetensors mnist -o codes.csv
-    embedkit encode model.safetensors - -o - < new.csv > codes.csv
+    embedkit encode model.safetensors data.csv -o codes.csv
+    embedkit encode model.safetensors - -o - < data.csv > codes.csv
     """  # noqa: D301  # click's sign for lines that stay
     chosen = checked_format(output, chosen)
     checked_png(png)
@@ -122,8 +123,9 @@ def decode(model: Path, codes: str, output: Path, chosen: str | None, png: Path 
     Pictures go to a .npy file of shape (n, height, width) with numbers from 0 to 1, to a folder of .png files (OUTPUT
     without an ending), or flat to any format of vectors. Rows of a table get their columns back, in their own units.
 
-    Example: embedkit decode model.safetensors codes.csv -o decoded.csv
-    """
+    \b
+    embedkit decode model.safetensors codes.csv -o decoded.csv
+    """  # noqa: D301  # click's sign for lines that stay
     chosen = _checked_rows_format(output, chosen)
     checked_png(png)
     decoder = open_model(model, device, n_jobs, "inverse_transform")
@@ -152,7 +154,7 @@ def generate(model: Path, count: int, how: str | None, output: Path, chosen: str
     """Draw new rows from MODEL: pictures, or rows of a table in its own columns and units.
 
     \b
-    embedkit generate model.safetensors -n 64 -o samples.npy --png samples.png
+    embedkit generate pictures.safetensors -n 64 -o samples.npy --png samples.png
     embedkit generate model.safetensors -n 1000 --how gmm -o samples.csv
     """  # noqa: D301  # click's sign for lines that stay
     from embedkit.parameters import seed_of

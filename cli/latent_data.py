@@ -17,9 +17,11 @@ import numpy.typing as npt
 from embedkit import Embedding
 from embedkit.errors import BadFile, BadInput, printable
 
+from .hints import helped
 from .sources import Table, is_source, listed, open_pictures, open_table, warnings_said
 
 if TYPE_CHECKING:
+    from embedkit.images import Part
     from embedkit.labels import Labels
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -128,7 +130,7 @@ def open_data(
     columns: Sequence[str] = (),
     features: Sequence[str] = (),
     missing: str = "error",
-    part: str = "train",
+    part: Part = "train",
     size: tuple[int, int] | None = None,
     rgb: bool = False,
     top: int | None = None,
@@ -181,14 +183,19 @@ def _as_file(name: str) -> Iterator[str]:
     if name != "-":
         yield name
         return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "standard input"
-        path.write_bytes(sys.stdin.buffer.read())
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            path = Path(folder) / "standard input"
+            path.write_bytes(sys.stdin.buffer.read())
+        except OSError as error:
+            place = error.filename or "the temporary folder"
+            raise BadFile(place, f"cannot hold what comes on standard input: {error.strerror or error}") from error
         yield str(path)
 
 
 def _opened(
-    name: str, table: Table, missing: str, part: str, size: tuple[int, int] | None, rgb: bool, top: int | None,
+    name: str, table: Table, missing: str, part: Part, size: tuple[int, int] | None, rgb: bool, top: int | None,
     kept: str | None,
 ) -> Data:  # fmt: skip
     path = Path(name)
@@ -301,6 +308,7 @@ def classes_of(data: Data, wanted: str) -> Array:
 
 
 def _classes_in(path: Path) -> Array:
+    from embedkit.checks import as_texts
     from embedkit.files.lines import numbered_lines
     from embedkit.files.opening import opened
 
@@ -316,7 +324,10 @@ def _classes_in(path: Path) -> Array:
         return np.asarray(found)
     with opened(path) as stream:
         lines = [line.strip() for _, line in numbered_lines(stream, str(path))]
-    return np.array([line for line in lines if line])
+    try:
+        return as_texts("class", [line for line in lines if line])
+    except BadInput as error:
+        raise BadFile(path, str(error)) from None
 
 
 def open_model(path: Path, device: str = "auto", n_jobs: int | None = None, verb: str = "transform") -> Any:
@@ -324,11 +335,14 @@ def open_model(path: Path, device: str = "auto", n_jobs: int | None = None, verb
     from embedkit import load
     from embedkit.latent.moving import move
 
-    model = load(path)
+    try:
+        model = load(path)
+    except BadFile as error:
+        raise helped(error, path, "model") from error
     kind = type(model).__name__
     if not hasattr(model, "kind_"):
         what = "an autoencoder, a VAE, an adversarial autoencoder or a GAN was expected"
-        raise BadFile(path, f"holds a {kind}: {what}")
+        raise BadFile(path, f"holds {'vectors' if kind == 'Embedding' else f'a {kind}'}: {what}")
     if not hasattr(model, verb):
         raise BadFile(path, f"holds a {kind}, which has no encoder: it makes rows (embedkit generate), and no codes")
     move(model, device)

@@ -11,6 +11,7 @@ import click
 
 from embedkit import Embedding
 from embedkit.errors import BadInput, printable
+from embedkit.files.atomic import check_place
 from embedkit.formats.named_columns import NAMED_FORMATS, NamedFormat
 from embedkit.formats.writing import FORMATS, format_of
 
@@ -39,11 +40,12 @@ def png_option(what: str) -> Callable[[_Function], _Function]:
 
 
 def checked_png(png: Path | None) -> None:
-    """Refuse a picture whose ending says no format, before anything is computed."""
+    """Refuse a picture whose ending says no format, or that cannot be written, before anything is computed."""
     if png is not None:
         from embedkit.plots.figures import picture_format
 
         picture_format(png)
+        check_place(png)
 
 
 def checked_format(output: Path, chosen: str | None, *, streamed: tuple[str, ...] = ("csv", "tsv")) -> str:
@@ -66,7 +68,7 @@ def write_vectors(made: Embedding, output: Path, chosen: str) -> None:
         return
     from embedkit import write
 
-    write(made, output, format=chosen)  # type: ignore[arg-type]  # checked_format has seen it
+    write(made, output, format=format_of(output, chosen))
 
 
 def checked_table_format(output: Path, chosen: NamedFormat | None) -> NamedFormat:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from embedkit import Embedding
-from embedkit.errors import printable
+from embedkit.errors import BadFile, printable
 from embedkit.formats.reading import read
 from embedkit.search.engine import DEVICES
 
@@ -59,7 +59,12 @@ def read_vectors(path: Path, **how: Any) -> Embedding:
     """The vectors in a file of any format (see `embedkit.read`), what it warns of being said on stderr."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        made = read(path, **how)
+        try:
+            made = read(path, **how)
+        except BadFile as error:
+            from .hints import helped
+
+            raise helped(error, path, "vectors") from error
     for warning in caught:
         if warning.category is UserWarning:
             click.echo(f"embedkit: warning: {printable(str(warning.message))}", err=True)

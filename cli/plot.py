@@ -6,6 +6,10 @@ from pathlib import Path
 
 import click
 
+from embedkit.errors import BadFile
+
+from .completion import words as words_of_vectors
+from .hints import Family
 from .options import open_vectors, read_vectors, vectors_option
 from .plot_latent import draw_model
 from .sources import listed, warnings_said
@@ -16,9 +20,13 @@ _dark = click.option("--dark", is_flag=True, help="Light on dark.")
 _title = click.option("--title", default="", help="Written above.")
 
 
-@click.group(short_help="Draw maps, analogies, and what latent models learned.")
+@click.group(cls=Family, short_help="Draw maps, analogies, and what latent models learned.")
 def plot() -> None:
-    """Draw maps, analogies, and what latent models learned."""
+    """Draw maps, analogies, and what latent models learned.
+
+    \b
+    embedkit plot analogy king man woman -o queen.png
+    """  # noqa: D301  # click's sign for lines that stay
 
 
 @plot.command("map", short_help="Draw a map that project wrote.")
@@ -37,9 +45,14 @@ def draw_map(file: Path, output: Path, colour: str | None, notable: tuple[str, .
              density: bool | None, title: str, dark: bool) -> None:  # fmt: skip
     """Draw MAP, a file of 2 or 3 dimensions in any format.
 
-    Example: embedkit plot map map.csv -o map.png --colour class
-    """
+    \b
+    embedkit plot map map.csv -o map.png --colour class
+    embedkit plot map map.csv -o map.html --colour class
+    """  # noqa: D301  # click's sign for lines that stay
     embedding = read_vectors(file)
+    if embedding.width not in (2, 3):
+        made = f"embedkit project {file} -o map.csv makes one"
+        raise BadFile(file, f"holds rows of {embedding.width} dimensions, a map of 2 or 3 was expected: {made}")
     labels = listed(notable)
     with warnings_said():
         if output.suffix.lower() in (".html", ".htm"):
@@ -57,7 +70,7 @@ def draw_map(file: Path, output: Path, colour: str | None, notable: tuple[str, .
 
 
 @plot.command("analogy", short_help="Draw A - B + C as a parallelogram.")
-@click.argument("words", nargs=-1, required=True, metavar="A B C [A B C ...]")
+@click.argument("words", nargs=-1, required=True, metavar="A B C [A B C ...]", shell_complete=words_of_vectors)
 @_output
 @_title
 @_dark
@@ -65,8 +78,9 @@ def draw_map(file: Path, output: Path, colour: str | None, notable: tuple[str, .
 def draw_analogy(words: tuple[str, ...], output: Path, title: str, dark: bool, vectors: Path | None) -> None:
     """Draw the arrows of A - B + C, and the word that they lead to.
 
-    Example: embedkit plot analogy king man woman -o queen.png
-    """
+    \b
+    embedkit plot analogy king man woman -o queen.png
+    """  # noqa: D301  # click's sign for lines that stay
     if len(words) % 3:
         raise click.UsageError(f"words come in threes, A B C of A - B + C: {len(words)} were given")
     from embedkit.plots import analogy_arrows, save_figure
@@ -75,7 +89,7 @@ def draw_analogy(words: tuple[str, ...], output: Path, title: str, dark: bool, v
     figure = analogy_arrows(open_vectors(vectors), questions, title=title, dark=dark)
     with warnings_said():
         save_figure(figure, output)
-    for (a, b, c), answer in zip(questions, figure.answers, strict=True):  # type: ignore[attr-defined]
+    for (a, b, c), answer in zip(questions, figure.answers, strict=True):
         click.echo(f"{a} - {b} + {c}: {answer}", err=True)
 
 

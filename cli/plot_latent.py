@@ -9,6 +9,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
+from .completion import data_sets
 from .latent_data import data_options, drawable, model_options, open_data, open_model
 from .latent_files import checked_png
 
@@ -20,7 +21,7 @@ _UNITS = 12  # of a traversal, those that vary most
 @click.command("model", short_help="Draw what a latent model has learned.")
 @click.argument("kind", metavar="KIND", type=click.Choice(_KINDS))
 @click.argument("model", type=click.Path(path_type=Path))
-@click.argument("data", required=False)
+@click.argument("data", required=False, shell_complete=data_sets)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
               help="Picture to write: .png, .svg, .pdf, .jpg, .webp.")  # fmt: skip
 @click.option("--units", nargs=2, type=click.IntRange(min=0), default=(0, 1), help="Of a lattice: which two.")
@@ -42,7 +43,9 @@ def draw_model(kind: str, model: Path, data: str | None, output: Path, units: tu
     losses         by epoch, with the best one
     kl             of each unit of a variational autoencoder, by epoch
 
-    Example: embedkit plot model lattice model.safetensors -o lattice.png
+    \b
+    embedkit plot model losses model.safetensors -o losses.png
+    embedkit plot model lattice pictures.safetensors -o lattice.png
     """  # noqa: D301  # click's sign for lines that stay
     checked_png(output)
     verb = {"lattice": "lattice", "traversal": "traverse"}.get(kind, "sample")

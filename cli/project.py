@@ -14,8 +14,10 @@ from click.core import ParameterSource
 import embedkit
 from embedkit import Embedding
 from embedkit.errors import BadInput, printable
+from embedkit.files.atomic import check_place
 from embedkit.formats.writing import FORMATS, SUFFIXES, Format, format_of
 
+from .completion import listed_words, source_or_words
 from .options import ignore_case_option, open_vectors, vectors_option
 from .sources import Rows, Table, drawn, is_source, listed, open_rows, warnings_said
 
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
 METHODS = {"umap": "UMAP", "pca": "PCA", "tsne": "TSNE"}
 # Which of the options go with which method, by the parameter that they set.
 _OWN = {
-    "n_neighbors": ("umap",), "min_dist": ("umap",), "layout": ("umap",), "perplexity": ("tsne",),
-    "metric": ("umap", "tsne"),
+    "n_neighbors": ("umap",), "min_dist": ("umap",), "layout": ("umap",), "device": ("umap",),
+    "perplexity": ("tsne",), "metric": ("umap", "tsne"),
 }  # fmt: skip
 _STREAMED = {"csv": ",", "tsv": "\t"}
 _TOLD = ("trustworthiness", "continuity", "neighbours kept@15")
@@ -38,7 +40,7 @@ _WRITTEN = 60  # labels of neighbours in a picture, at most
 
 
 @click.command(short_help="Project rows to a map: table, picture, interactive page.")
-@click.argument("words", nargs=-1, metavar="[SOURCE] [WORD...]")
+@click.argument("words", nargs=-1, metavar="[SOURCE] [WORD...]", shell_complete=source_or_words)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
               help="File to write (its ending says the format); - for CSV on stdout.")  # fmt: skip
 @click.option("--method", type=click.Choice(list(METHODS)), default="pca", help="How to project.")
@@ -57,8 +59,8 @@ _WRITTEN = 60  # labels of neighbours in a picture, at most
     "--hover", multiple=True, metavar="NAME,...", help="Columns that the page shows of a point; by default all."
 )
 @click.option("--thumbnails/--no-thumbnails", default=True, help="Of pictures: show them in the page.")
-@click.option("--words", "asked", multiple=True, metavar="WORD,...", help="Map these words and their neighbours; with "
-              "--top or --sample, show them on that map.")  # fmt: skip
+@click.option("--words", "asked", multiple=True, metavar="WORD,...", shell_complete=listed_words,
+              help="Map these words and their neighbours; with --top or --sample, show them on that map.")  # fmt: skip
 @click.option("--neighbours", default=10, type=click.IntRange(min=0), help="Neighbours of each of --words.")
 @click.option("--top", default=None, type=click.IntRange(min=2), help="Only the most frequent (first) so many rows.")
 @click.option("--sample", default=None, type=click.IntRange(min=2), help="Only so many rows, drawn at random.")
@@ -67,6 +69,8 @@ _WRITTEN = 60  # labels of neighbours in a picture, at most
 @click.option("--min-dist", default=None, type=click.FloatRange(min=0), help="UMAP: how close points may lie.")
 @click.option("--metric", default=None, help="UMAP, t-SNE: distance between rows: euclidean, cosine, ...")
 @click.option("--layout", default=None, type=click.Choice(["parallel", "umap-learn"]), help="UMAP: which layout.")
+@click.option("--device", default=None, metavar="DEVICE", help="UMAP: what computes: numpy, or torch on cpu, cuda, "
+              "cuda:1, ...; auto, the default, takes a GPU for many rows.")  # fmt: skip
 @click.option("--perplexity", default=None, type=click.FloatRange(min=1), help="t-SNE: perplexity.")
 @click.option("--jobs", default=None, type=int, help="Threads; -1 for all processors.")
 @click.option("--label", default=None, help="Of a table: the column that names the rows.")
@@ -91,14 +95,20 @@ def project(ctx: click.Context, /, words: tuple[str, ...], vectors: Path | None,
     choose some of their rows. Where a WORD has the name of a file, say -m.
 
     \b
-    embedkit project digits --method umap -o map.csv --html map.html --colour class
-    embedkit project --words king,paris -o map.csv --png map.png
+    embedkit project king queen man woman -o -
+    embedkit project data.csv --columns class -o map.csv --png map.png
+    embedkit project --words king,paris -o map.csv --html map.html
+    embedkit project digits --method umap -o map.csv --html map.html
     """  # noqa: D301  # click's mark for lines to leave as they are
     if given["asked"] and words[1:]:
         raise click.UsageError("give words after SOURCE or by --words, not both")
     if given["chosen"] is None and str(given["output"]) != "-":
+        _check_table(given["output"])
         given["chosen"] = format_of(given["output"])
     _check_options(given)
+    for output in (given["output"], given["png"], given["html"]):
+        if output is not None and str(output) != "-" and given["chosen"] != "projector":
+            check_place(output)
     from_line = ctx.get_parameter_source("vectors") == ParameterSource.COMMANDLINE
     source = words[0] if words and not from_line and is_source(words[0]) else None
     words = words[1:] if source else words
@@ -121,12 +131,25 @@ def project(ctx: click.Context, /, words: tuple[str, ...], vectors: Path | None,
         _draw(made, report, colour, notable, pixels, given)
     explained = getattr(projector, "explained_variance_ratio_", None)
     told = "" if explained is None else f", {float(explained.sum()):.1%} of the variance explained"
+    if given["method"] == "umap":
+        told = f": neighbours {projector.neighbours_}, layout {projector.layout_} on {projector.device_}"
     click.echo(f"wrote {len(made)} rows{told}", err=True)
     if report is not None:
         click.echo(str(report), err=True)
 
 
 # -- what goes in ------------------------------------------------------------------------------------------------------
+
+
+def _check_table(output: Path) -> None:
+    from embedkit.plots.figures import ENDINGS
+
+    other = {"--html": (".html", ".htm"), "--png": ENDINGS}
+    for option, endings in other.items():
+        if output.suffix.lower() in endings:
+            raise click.UsageError(
+                f"-o takes the table of the map; ask for this beside it: -o map.csv {option} {output}"
+            )
 
 
 def _check_options(given: dict[str, Any]) -> None:

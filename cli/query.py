@@ -17,6 +17,8 @@ from embedkit.search import Neighbours
 from embedkit.search.engine import METHODS
 
 from . import BAD_INPUT, OK, UNKNOWN_WORD, complain
+from .completion import words as words_of_vectors
+from .hints import about_word
 from .options import device_option, ignore_case_option, open_vectors, vectors_option
 from .output import Printer, format_option
 
@@ -36,7 +38,7 @@ input_option = click.option(
 
 
 @click.command(short_help="Answer A - B + C: king - man + woman.")
-@click.argument("words", nargs=-1, metavar="A B C")
+@click.argument("words", nargs=-1, metavar="A B C", shell_complete=words_of_vectors)
 @input_option
 @k_option
 @click.option("--method", type=click.Choice(METHODS), default="3cosadd", help="How to score.")
@@ -58,12 +60,17 @@ def analogy(
     device: Any,
     style: str,
 ) -> int:
-    """Answer A - B + C, as in: embedkit analogy king man woman.
+    """Answer A - B + C: what is to C as A is to B.
 
     Questions can also come from a file (-i FILE) or from standard input (embedkit analogy -), three words a line,
     separated by spaces, or by tabs where words hold spaces. Questions with unknown words are named, the others
     answered, and the exit code is 3.
-    """
+
+    \b
+    embedkit analogy king man woman
+    embedkit analogy paris france italy -k 3 --format csv
+    embedkit analogy - -k 1 < questions.txt
+    """  # noqa: D301  # click's sign for lines that stay
 
     def ask(search: Search, asked: Sequence[Question]) -> Neighbours:
         return search.analogies(
@@ -77,7 +84,9 @@ def analogy(
         )
 
     lines = _questions(words, batch, 3)
-    return _answer(lines, _three, ask, open_vectors(vectors), device, style, single=batch is None and words != ("-",))
+    return _answer(
+        lines, _three, ask, open_vectors(vectors), device, style, batch, single=batch is None and words != ("-",)
+    )
 
 
 def _three(words: Question) -> None:
@@ -86,7 +95,7 @@ def _three(words: Question) -> None:
 
 
 @click.command(short_help="Show the nearest neighbours of words.")
-@click.argument("words", nargs=-1, metavar="WORD...")
+@click.argument("words", nargs=-1, metavar="WORD...", shell_complete=words_of_vectors)
 @input_option
 @k_option
 @restrict_option
@@ -106,11 +115,15 @@ def similar(
     device: Any,
     style: str,
 ) -> int:
-    """Show the nearest neighbours of each WORD by cosine, as in: embedkit similar king queen.
+    """Show the nearest neighbours of each WORD by cosine.
 
     Words can also come from a file (-i FILE) or from standard input (embedkit similar -), one a line. Unknown words are
     named, the others answered, and the exit code is 3.
-    """
+
+    \b
+    embedkit similar paris
+    embedkit similar king queen -k 3 -m vectors.safetensors
+    """  # noqa: D301  # click's sign for lines that stay
 
     def ask(search: Search, asked: Sequence[Question]) -> Neighbours:
         flat = [word for question in asked for word in question]
@@ -120,11 +133,11 @@ def similar(
 
     lines = _questions(words, batch, 1)
     single = batch is None and len(words) == 1 and words != ("-",)
-    return _answer(lines, None, ask, open_vectors(vectors), device, style, single=single)
+    return _answer(lines, None, ask, open_vectors(vectors), device, style, batch, single=single)
 
 
 @click.command(short_help="Compute with words: mean(paris, rome) - france.")
-@click.argument("expressions", nargs=-1, metavar="EXPRESSION...")
+@click.argument("expressions", nargs=-1, metavar="EXPRESSION...", shell_complete=words_of_vectors)
 @input_option
 @k_option
 @restrict_option
@@ -146,13 +159,17 @@ def expr(
     device: Any,
     style: str,
 ) -> int:
-    """Show what is nearest to what each EXPRESSION comes to, as in: embedkit expr "king - man + woman".
+    """Show what is nearest to what each EXPRESSION comes to.
 
     Words are added and subtracted, with factors (0.5*france), in brackets, and by the functions mean(x, y, ...),
     project(x, direction), reject(x, direction) and interpolate(x, y, 0.3). Operators have a space before them; words
     with spaces or brackets stand in "quotation marks". Expressions can also come from a file (-i FILE) or from standard
     input (embedkit expr -), one a line; those that cannot be read are named, the others answered.
-    """
+
+    \b
+    embedkit expr "king - man + woman"
+    embedkit expr "mean(paris, rome, madrid) - 0.5*europe" -k 3
+    """  # noqa: D301  # click's sign for lines that stay
     from embedkit.search import expression
 
     def ask(search: Search, asked: Sequence[Question]) -> Neighbours:
@@ -172,7 +189,7 @@ def expr(
 
     lines = _questions(expressions, batch, 1)
     single = batch is None and len(expressions) == 1 and expressions != ("-",)
-    return _answer(lines, check, ask, open_vectors(vectors), device, style, single=single)
+    return _answer(lines, check, ask, open_vectors(vectors), device, style, batch, single=single)
 
 
 def _questions(words: tuple[str, ...], batch: Path | None, size: int) -> Iterator[Line]:
@@ -183,7 +200,8 @@ def _questions(words: tuple[str, ...], batch: Path | None, size: int) -> Iterato
         return _read(Path("-") if batch is None else batch, size)
     if not words or (size > 1 and len(words) != size):
         expected = "three words: A B C, for A - B + C" if size == 3 else "one word or more"
-        raise click.UsageError(f"expected {expected} (or - for standard input), got {len(words)}")
+        other = "; for other arithmetic: embedkit expr 'king - man + woman'" if size == 3 and len(words) > 3 else ""
+        raise click.UsageError(f"expected {expected} (or - for standard input), got {len(words)}{other}")
     return ((number, list(words[start : start + size])) for number, start in enumerate(range(0, len(words), size), 1))
 
 
@@ -203,6 +221,7 @@ def _answer(
     embedding: Embedding,
     device: Any,
     style: str,
+    batch: Path | None,
     *,
     single: bool,
 ) -> int:
@@ -215,6 +234,7 @@ def _answer(
     short = single and style == "table"
     printer = Printer(["rank", "label", "score"] if short else ["query", "rank", "label", "score"], style)
     code = OK
+    where = "" if batch is None or str(batch) == "-" else f"{batch}: "
     lines = iter(lines)
     bad: BadInput | None = None
     while bad is None:
@@ -232,13 +252,13 @@ def _answer(
                     check(words)
                 asked.append(words)
             except BadInput as error:
-                code = complain(str(error) if single else f"line {number}: {error}", BAD_INPUT)
+                code = complain(str(error) if single else f"{where}line {number}: {error}", BAD_INPUT)
         found = ask(search, asked)
         printer.print([tuple(row)[1:] if short else tuple(row) for row in found])
         if found.unknown:
             unknown = embedding.labels.unknown(found.unknown)
             for word in unknown.missing:
-                complain(f"unknown word {unknown.describe(word)}", UNKNOWN_WORD)
+                complain(f"unknown word {unknown.describe(word)}{about_word(word)}", UNKNOWN_WORD)
             code = code or UNKNOWN_WORD
     printer.close()
     if bad is not None:

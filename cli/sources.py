@@ -18,7 +18,7 @@ from embedkit.errors import BadInput, printable
 from .options import read_vectors
 
 if TYPE_CHECKING:
-    from embedkit.images import Images
+    from embedkit.images import Images, Part
 
 _PICTURES = ("digits", "fashion-mnist", "mnist")
 _IDX = (b"\0\0\x08\x03", b"\0\0\x08\x04")  # bytes of 3 or 4 dimensions
@@ -49,7 +49,7 @@ def is_source(name: str) -> bool:
     return name in _PICTURES or name in shelf.names()
 
 
-def open_rows(name: str, table: Table, *, part: str, top: int | None, sample: int | None, seed: int) -> Rows:
+def open_rows(name: str, table: Table, *, part: Part, top: int | None, sample: int | None, seed: int) -> Rows:
     """Read the rows of a file, a folder of pictures or a name on the shelf.
 
     Parameters
@@ -77,14 +77,14 @@ def open_rows(name: str, table: Table, *, part: str, top: int | None, sample: in
     return Rows(pictures.to_embedding(), pictures.pixels)
 
 
-def open_pictures(name: str, part: str, **how: Any) -> Images | None:
+def open_pictures(name: str, part: Part, **how: Any) -> Images | None:
     """The pictures that `name` stands for: a folder, a file (.npy, IDX), or one of the shelf; None if it has none."""
     from embedkit import images
 
     path = Path(name)
     if path.exists():
         return images.read(path, **how) if path.is_dir() or _holds_pictures(path) else None
-    return images.named(name, part) if name in _PICTURES else None  # type: ignore[arg-type]  # click has checked it
+    return images.named(name, part) if name in _PICTURES else None
 
 
 def open_table(name: str, table: Table, top: int | None) -> Embedding:

@@ -12,10 +12,13 @@ import click
 from embedkit import Corpus
 from embedkit.errors import BadInput
 
+from .completion import names
+from .hints import check_text
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _OPTIONS = [
-    click.argument("texts", nargs=-1, required=True, metavar="TEXT..."),
+    click.argument("texts", nargs=-1, required=True, metavar="TEXT...", shell_complete=names("corpus")),
     click.option("--tokenize", type=click.Choice(["whitespace", "words", "characters"]), default="whitespace",
                  help="Split at white space, into Unicode words without punctuation, or into character 3-grams."),
     click.option("--lowercase", is_flag=True, help="Write every word in small letters."),
@@ -49,6 +52,8 @@ def open_corpus(texts: tuple[str, ...], *, head: int | None, share: float | None
     elif "-" in texts:
         raise click.UsageError("give files or - for standard input, not both")
     else:
+        for text in texts:
+            check_text(text)
         try:
             corpus = Corpus.from_file(*texts, **options)
         except BadInput as error:

@@ -7,6 +7,9 @@ from typing import Any
 
 import click
 
+from embedkit.files.atomic import check_place
+
+from .hints import Family
 from .texts import CORPUS_PARAMETERS, corpus_options, open_corpus
 from .train_latent import TRAINERS
 from .training import check_resume, checkpoint_options, together, trained
@@ -14,7 +17,7 @@ from .training import check_resume, checkpoint_options, together, trained
 _OUTPUT = ("output", "storage", "bootstrap", "checkpoint", "checkpoint_every", "resume")
 
 
-@click.group(short_help="Train vectors on text, latent models on pictures and tables.")
+@click.group(cls=Family, short_help="Train vectors on text, latent models on pictures and tables.")
 def train() -> None:
     """Train vectors on text (TEXT), and latent models on pictures, tables and vectors (DATA).
 
@@ -23,7 +26,11 @@ def train() -> None:
 
     DATA is a table (CSV, TSV, Parquet), a folder of pictures, a file of them (IDX, .npy), vectors in any format, - for
     standard input, or a name: digits, mnist, ...
-    """
+
+    \b
+    embedkit train word2vec text.txt -o vectors.safetensors
+    embedkit train autoencoder data.csv -o model.safetensors
+    """  # noqa: D301  # click's sign for lines that stay
 
 
 for trainer in TRAINERS:
@@ -80,8 +87,10 @@ _counting_options = together(
 def word2vec(**options: Any) -> None:
     """Train word vectors with word2vec on TEXT and write them to -o FILE.
 
-    Example: embedkit train word2vec --sg --vector-size 200 text.txt.gz -o vectors.safetensors
-    """
+    \b
+    embedkit train word2vec text.txt -o vectors.safetensors
+    embedkit train word2vec --sg --workers 2 text.txt -o vectors.safetensors
+    """  # noqa: D301  # click's sign for lines that stay
     from embedkit import Word2Vec
 
     for name in ("sg", "hs", "cbow_mean"):
@@ -104,8 +113,9 @@ def word2vec(**options: Any) -> None:
 def glove(**options: Any) -> None:
     """Train word vectors with GloVe on TEXT and write them to -o FILE.
 
-    Example: embedkit train glove --workers 2 text.txt.gz -o vectors.safetensors
-    """
+    \b
+    embedkit train glove --epochs 15 --workers 2 text.txt -o vectors.safetensors
+    """  # noqa: D301  # click's sign for lines that stay
     from embedkit import GloVe
 
     _run(GloVe, options)
@@ -128,8 +138,9 @@ def glove(**options: Any) -> None:
 def fasttext(model: Path | None, **options: Any) -> None:
     """Train word vectors with fastText, by gensim, on TEXT and write them to -o FILE.
 
-    Example: embedkit train fasttext text.txt.gz -o vectors.safetensors --model model.safetensors
-    """
+    \b
+    embedkit train fasttext text.txt --bucket 100000 -o vectors.safetensors
+    """  # noqa: D301  # click's sign for lines that stay
     from embedkit import FastText
 
     for name in ("sg", "hs", "cbow_mean"):
@@ -152,8 +163,9 @@ def fasttext(model: Path | None, **options: Any) -> None:
 def ppmi(**options: Any) -> None:
     """Make word vectors on TEXT by the singular value decomposition of its PPMI matrix and write them to -o FILE.
 
-    Example: embedkit train ppmi --vector-size 300 text.txt.gz -o vectors.safetensors
-    """
+    \b
+    embedkit train ppmi --vector-size 50 text.txt -o vectors.safetensors
+    """  # noqa: D301  # click's sign for lines that stay
     from embedkit import PPMI
 
     _run(PPMI, options, watched=False)
@@ -170,6 +182,7 @@ def _run(kind: Any, options: dict[str, Any], *, watched: bool = True) -> Any:
     if bootstrap is not None and checkpoint is not None:
         raise click.UsageError("--bootstrap trains many models and writes no checkpoints")
     check_resume(checkpoint, bool(resume))
+    check_place(output)
     if bootstrap is not None:
         vectors = _several(trainer, corpus, bootstrap, output)
     else:

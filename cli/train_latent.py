@@ -8,6 +8,9 @@ from typing import Any
 
 import click
 
+from embedkit.files.atomic import check_place
+
+from .completion import data_sets
 from .latent_data import DATA_PARAMETERS, as_size, data_options, open_data
 from .latent_files import checked_png, png_option
 from .training import check_resume, checkpoint_options, together, trained
@@ -67,7 +70,7 @@ _held_out_options = together(
 )
 _components = click.option("--dims", "--n-components", "n_components", default=None, type=click.IntRange(min=1),
                            help="Numbers in a code.  [default: the model's own]")  # fmt: skip
-_data = click.argument("data")
+_data = click.argument("data", shell_complete=data_sets)
 
 
 @click.command(short_help="Train an autoencoder on pictures, a table or vectors.")
@@ -87,8 +90,8 @@ def autoencoder(**options: Any) -> None:
     """Train an autoencoder on DATA and write it to -o FILE.
 
     \b
-    embedkit train autoencoder mnist --dims 32 -o model.safetensors
-    embedkit train autoencoder sensors.csv --noise 0.3 --epochs 50 -o model.safetensors
+    embedkit train autoencoder data.csv --dims 2 --epochs 20 -o model.safetensors
+    embedkit train autoencoder digits --noise 0.3 -o pictures.safetensors
     """  # noqa: D301  # click's sign for lines that stay
     _run("Autoencoder", options)
 
@@ -110,8 +113,9 @@ def autoencoder(**options: Any) -> None:
 def vae(**options: Any) -> None:
     """Train a variational autoencoder on DATA and write it to -o FILE.
 
-    Example: embedkit train vae mnist --dims 20 -o model.safetensors
-    """
+    \b
+    embedkit train vae digits --dims 20 --epochs 10 -o pictures.safetensors
+    """  # noqa: D301  # click's sign for lines that stay
     _run("VAE", options)
 
 
@@ -129,8 +133,9 @@ def vae(**options: Any) -> None:
 def aae(**options: Any) -> None:
     """Train an adversarial autoencoder on DATA and write it to -o FILE.
 
-    Example: embedkit train aae mnist --dims 10 -o model.safetensors
-    """
+    \b
+    embedkit train aae data.csv --dims 2 --epochs 20 -o model.safetensors
+    """  # noqa: D301  # click's sign for lines that stay
     _run("AdversarialAutoencoder", options)
 
 
@@ -148,8 +153,11 @@ def aae(**options: Any) -> None:
 def gan(**options: Any) -> None:
     """Train a generative adversarial network on DATA and write it to -o FILE.
 
-    It makes rows and has no codes of given ones. Example: embedkit train gan mnist -o model.safetensors
-    """
+    It makes rows and has no codes of given ones.
+
+    \b
+    embedkit train gan data.csv --epochs 20 -o gan.safetensors
+    """  # noqa: D301  # click's sign for lines that stay
     _run("GAN", options)
 
 
@@ -162,6 +170,7 @@ def _run(kind: str, options: dict[str, Any]) -> None:
     reading = {name: options.pop(name) for name in DATA_PARAMETERS}
     output, png, checkpoint, every, resume = (options.pop(name, None) for name in _OUTPUT)
     check_resume(checkpoint, bool(resume))
+    check_place(output)
     checked_png(png)
     import embedkit
     from embedkit.parameters import seed_of

@@ -15,6 +15,7 @@ from embedkit.errors import BadInput, printable
 from embedkit.formats.named_columns import NAMED_FORMATS, NamedFormat, write_named
 from embedkit.labels import Labels
 
+from .completion import data_sets
 from .latent_data import Data, classes_of, data_options, model_options, open_data, open_model, rows_as_pictures
 from .latent_files import checked_png, checked_table_format
 from .output import Printer, format_option
@@ -33,11 +34,12 @@ def _picture(name: str, what: str) -> Callable[[Any], Any]:
 
 @click.command(short_help="Find the units of a latent model that tell classes.")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.argument("data")
+@click.argument("data", shell_complete=data_sets)
 @click.option("--labels", default=_CLASS, metavar="COLUMN|FILE", help="The class of each row: a column, or a file "
               "(IDX, .npy, or text with one a line).")  # fmt: skip
-@click.option("--test", default=None, metavar="DATA", help="Rows to judge by; by default the test part of mnist and "
-              "fashion-mnist, else a share of DATA.")  # fmt: skip
+@click.option("--test", default=None, metavar="DATA", shell_complete=data_sets,
+              help="Rows to judge by; by default the test part of mnist and fashion-mnist, else a share of "
+              "DATA.")  # fmt: skip
 @click.option("--test-labels", default=None, metavar="COLUMN|FILE", help="Their classes.  [default: as --labels]")
 @click.option("--test-share", default=0.3, type=click.FloatRange(0, 1, min_open=True, max_open=True),
               help="Share of DATA that is kept to judge by, where there is no --test.")  # fmt: skip
@@ -66,8 +68,10 @@ def units(model: Path, data: str, labels: str, test: str | None, test_labels: st
     DATA is a table (CSV, TSV, Parquet), a folder or a file of pictures, vectors in any format, - for standard input, or
     a name: digits, mnist, ...
 
-    Example: embedkit units model.safetensors mnist --png units.png
-    """
+    \b
+    embedkit units model.safetensors data.csv --labels class
+    embedkit units pictures.safetensors digits --labels class --png units.png
+    """  # noqa: D301  # click's sign for lines that stay
     chosen = None if output is None else checked_table_format(output, None)
     for picture in (png, comparison, stimuli, invariance):
         checked_png(picture)
@@ -160,14 +164,13 @@ def _write(report: UnitReport, everything: bool, output: Path | None, chosen: Na
          one.chosen, one.accuracy)
         for one in found
     ]  # fmt: skip
-    if output is None:
+    if output is None or chosen is None:
         printer = Printer(header, style)
         printer.print(rows)
         printer.close()
         return
     columns: dict[str, Any] = {name: [row[j] for row in rows] for j, name in enumerate(header)}
     columns["threshold"] = [math.nan if value is None else value for value in columns["threshold"]]
-    assert chosen is not None  # noqa: S101  # there is a file
     write_named(Labels(range(len(rows))), columns, output, chosen)
 
 

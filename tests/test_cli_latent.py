@@ -289,7 +289,7 @@ def test_decoded_pictures_in_every_form(run: Run, made: Path, digits: Images) ->
     [
         (["encode", "gan", "digits", "-o", "c.csv"], 4, "gan: holds a GAN, which has no encoder"),
         (["encode", "nothing", "digits", "-o", "c.csv"], 4, "nothing: cannot be read"),
-        (["encode", "royals.safetensors", "digits", "-o", "c.csv"], 4, "holds a Embedding: an autoencoder, a VAE"),
+        (["encode", "royals.safetensors", "digits", "-o", "c.csv"], 4, "holds vectors: an autoencoder, a VAE"),
         (["encode", "table", "digits", "-o", "c.csv"], 4, "rows of shape (8, 8) were given, expected (4,)"),
         (["encode", "table", "other.csv", "-o", "c.csv"], 4, "no column 'speed' in the table"),
         (["encode", "ae", "digits", "-o", "c.what"], 4, "the ending of c.what does not say a format"),

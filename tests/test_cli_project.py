@@ -220,6 +220,8 @@ def test_umap(run: Run, rows: Embedding) -> None:
     assert read("map.csv") == expected
     assert "PCA" in ran.err
     assert "seed disparity" in ran.err
+    assert "wrote 40 rows: neighbours exact, layout parallel on numpy" in ran.err
+    assert json.loads(Path("map.report.json").read_text())["provenance"]["layout"] == "parallel on numpy"
     assert json.loads(Path("map.report.json").read_text())["provenance"]["parameters"]["min_dist"] == 0.3
 
 
@@ -236,6 +238,8 @@ def test_tsne(run: Run, rows: Embedding) -> None:
     [
         (["--n-neighbors", "5"], 2, "--n-neighbors goes with --method umap, not with pca"),
         (["--perplexity", "5", "--method", "umap"], 2, "--perplexity goes with --method tsne"),
+        (["--device", "cpu"], 2, "--device goes with --method umap, not with pca"),
+        (["--device", "gpu", "--method", "umap"], 4, "device is one of auto, numpy, cpu, cuda"),
         (["--stability", "2"], 2, "not with pca"),
         (["--dims", "4", "--html", "x.html"], 2, "2 or 3 dimensions"),
         (["--dims", "6"], 4, "at most 5 components, not 6"),
