@@ -75,7 +75,8 @@ def test_every_package_folder_is_listed(project: dict[str, Any]) -> None:
 
 
 def test_the_version_is_the_same_everywhere(project: dict[str, Any]) -> None:
-    assert project["project"]["version"] == embedkit.__version__ == importlib.metadata.version("embedkit")
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "embedkit.__version__"}
+    assert importlib.metadata.version("embedkit") == embedkit.__version__
     assert f"## [{embedkit.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
