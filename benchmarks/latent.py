@@ -64,16 +64,21 @@ def plain(pixels: npt.NDArray[np.uint8], architecture: str) -> float:
     return seconds
 
 
+def peer(name: str) -> Any:
+    """A module that need not be there, and so has no types."""
+    return importlib.import_module(name)
+
+
 def by_pythae(pixels: npt.NDArray[np.uint8], architecture: str) -> float:
     import tempfile
 
     data, models, parts, kinds, trainers = (
-        importlib.import_module(f"pythae.{name}")
+        peer(f"pythae.{name}")
         for name in ("data.datasets", "models", "models.base.base_utils", "models.nn", "trainers")
     )
     first, last = nets(architecture)
 
-    class Encoder(kinds.BaseEncoder):  # type: ignore[misc,name-defined]
+    class Encoder(kinds.BaseEncoder):  # type: ignore[misc,name-defined]  # no types here; pythae takes only its own kind
         def __init__(self) -> None:
             super().__init__()
             self.net = first
@@ -81,7 +86,7 @@ def by_pythae(pixels: npt.NDArray[np.uint8], architecture: str) -> float:
         def forward(self, x: torch.Tensor) -> Any:
             return parts.ModelOutput(embedding=self.net(x))
 
-    class Decoder(kinds.BaseDecoder):  # type: ignore[misc,name-defined]
+    class Decoder(kinds.BaseDecoder):  # type: ignore[misc,name-defined]  # likewise
         def __init__(self) -> None:
             super().__init__()
             self.net = last
@@ -102,7 +107,7 @@ def by_pythae(pixels: npt.NDArray[np.uint8], architecture: str) -> float:
 
 
 def by_skorch(pixels: npt.NDArray[np.uint8], architecture: str) -> float:
-    skorch = importlib.import_module("skorch")
+    skorch = peer("skorch")
     rows = (pixels.reshape(-1, *SHAPE) / 255).astype(np.float32)
     module = torch.nn.Sequential(*nets(architecture), torch.nn.Sigmoid())
     net = skorch.NeuralNetRegressor(module, criterion=torch.nn.MSELoss, optimizer=torch.optim.AdamW, lr=RATE,
@@ -116,9 +121,9 @@ def by_skorch(pixels: npt.NDArray[np.uint8], architecture: str) -> float:
 def by_lightning(pixels: npt.NDArray[np.uint8], architecture: str) -> float:
     from torch.utils.data import DataLoader, TensorDataset
 
-    lightning = importlib.import_module("lightning")
+    lightning = peer("lightning")
 
-    class Module(lightning.LightningModule):  # type: ignore[misc,name-defined]
+    class Module(lightning.LightningModule):  # type: ignore[misc,name-defined]  # likewise
         def __init__(self) -> None:
             super().__init__()
             self.net = torch.nn.Sequential(*nets(architecture), torch.nn.Sigmoid())
@@ -204,6 +209,8 @@ def quality(seeds: int, only: list[str]) -> None:
     nearest, linear = probes(codes, y, codes_t, yt)
     autoencoders: dict[str, Callable[[int], Autoencoder]] = {
         "conv AE, z = 32, 10 epochs": lambda seed: Autoencoder(WIDTH, epochs=10, validation=0, random_state=seed),
+        "conv AE, z = 32, 10 epochs at rate 3e-3": lambda seed: Autoencoder(
+            WIDTH, epochs=10, learning_rate=3e-3, validation=0, random_state=seed),
         "dense AE, z = 32, 10 epochs": lambda seed: Autoencoder(
             WIDTH, architecture="dense", epochs=10, validation=0, random_state=seed),
         "winner-take-all AE, 256 units, 10 epochs": lambda seed: Autoencoder(

@@ -1,12 +1,13 @@
 """Maps of MNIST and of word vectors: UMAP against umap-learn, and against openTSNE and pacmap where they are installed.
 
 Every run is a process of its own, the ways take turns, and compilation is left out by a small map before the clock
-starts, except with --cold, which measures fresh processes with an empty compile cache on 1,000 and 5,000 rows. Quality
-is trustworthiness and continuity at 15 neighbours of sampled points (ranks among all rows), and a 10-nearest-neighbour
-classifier in the map, five folds. MNIST comes from the folder of real data ($EMBEDKIT_DATA, else ../shared/data); word
-vectors are those that ship. Run from the root:
+starts, except with --cold, which measures whole programs, `embedkit project` among them, in fresh processes with an
+empty compile cache, by default on 1,000 and 5,000 rows. Quality is trustworthiness and continuity at 15 neighbours of
+sampled points (ranks among all rows), and a 10-nearest-neighbour classifier in the map, five folds. MNIST comes from
+the folder of real data ($EMBEDKIT_DATA, else ../shared/data); word vectors are those that ship. Run from the root:
 
-    python -m benchmarks.maps [--rows 70000] [--seeds 3] [--ways embedkit,umap-learn] [--data mnist|words] [--cold]
+    python -m benchmarks.maps [--rows 70000] [--seeds 3] [--ways embedkit,umap-learn] [--data mnist|words]
+    python -m benchmarks.maps --cold [--rows 1000] [--seeds 3] [--data mnist|words]
 """
 
 from __future__ import annotations
@@ -39,6 +40,19 @@ WAYS = {
     "umap-learn, no seed": ("umap", "UMAP(): all threads"),
     "openTSNE": ("openTSNE", "TSNE(random_state) of 50 principal components"),
     "pacmap": ("pacmap", "PaCMAP(random_state)"),
+}
+OWN = [str(Path(sys.executable).with_name("embedkit")), "project", "{folder}/rows.npy", "-o", "{folder}/map.csv",
+       "--method", "umap", "--seed", "{seed}"]  # fmt: skip
+THEIRS = """
+import sys
+import numpy, umap
+places = umap.UMAP(random_state=int(sys.argv[2])).fit_transform(numpy.load(sys.argv[1] + "/rows.npy"))
+numpy.savetxt(sys.argv[1] + "/map.csv", places, delimiter=",")
+"""
+PROGRAMS = {
+    "umap-learn": [sys.executable, "-c", THEIRS, "{folder}", "{seed}"],
+    "embedkit project": OWN,
+    "embedkit project --no-report": [*OWN, "--no-report"],
 }
 JUDGED = 2000  # points whose neighbourhoods are looked at
 
@@ -79,14 +93,13 @@ def fit(way: str, rows: Floats, seed: int) -> Floats:
     return np.asarray(importlib.import_module(way).PaCMAP(random_state=seed).fit_transform(rows))
 
 
-def worker(way: str, data: str, n: int, seed: int, out: str, *, warm: bool) -> None:
+def worker(way: str, data: str, n: int, seed: int, out: str) -> None:
     """Fit in this process, save the map, and print what it took as JSON."""
     import warnings
 
     warnings.simplefilter("ignore")
     rows, _ = rows_of(data, n)
-    if warm:
-        fit(way, rows[: min(n, 9000)], 0)  # enough rows for approximate neighbours, where many will need them
+    fit(way, rows[: min(n, 9000)], 0)  # enough rows for approximate neighbours, where many will need them
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     wall, cpu = time.perf_counter(), time.process_time()
     places = fit(way, rows, seed)
@@ -96,19 +109,13 @@ def worker(way: str, data: str, n: int, seed: int, out: str, *, warm: bool) -> N
     print(json.dumps(took))
 
 
-def run(way: str, data: str, n: int, seed: int, folder: Path, *, warm: bool = True) -> tuple[dict[str, float], Floats]:
+def run(way: str, data: str, n: int, seed: int, folder: Path) -> tuple[dict[str, float], Floats]:
     """What a process of its own took, and its map."""
     out = folder / "map.npy"
-    environment = {**os.environ, **({} if warm else {"NUMBA_CACHE_DIR": tempfile.mkdtemp(dir=folder)})}
     command = [sys.executable, "-m", "benchmarks.maps", "--worker", way, "--data", data, "--rows", str(n)]
-    command += ["--first-seed", str(seed), "--out", str(out), *([] if warm else ["--cold"])]
-    wall, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    took = json.loads(ran.stdout.splitlines()[-1])
-    took["process wall"] = time.perf_counter() - wall
-    took["process cpu"] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return took, np.load(out)
+    command += ["--first-seed", str(seed), "--out", str(out)]
+    ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(ran.stdout.splitlines()[-1]), np.load(out)
 
 
 def judge(rows: Floats, classes: npt.NDArray[Any] | None) -> Callable[[Floats], dict[str, float]]:
@@ -175,29 +182,53 @@ def compare(data: str, n: int, seeds: range, ways: list[str]) -> str:
     )
 
 
-def cold(data: str, rounds: int) -> str:
-    """Fresh processes with an empty compile cache."""
-    lines = ["| rows | way | wall s | CPU s | wall, times umap-learn's | CPU, times umap-learn's |", "|---" * 6 + "|"]
-    for n in (1000, 5000):
-        found: dict[str, list[dict[str, float]]] = {"umap-learn": [], "embedkit": []}
+def cold(data: str, sizes: list[int], rounds: int) -> str:
+    """Whole programs in fresh processes with an empty compile cache: the same .npy in, a CSV out."""
+    lines = [
+        "| rows | program | wall s | CPU s | wall, times umap-learn's | CPU, times umap-learn's |",
+        "|---" * 6 + "|",
+    ]
+    for n in sizes:
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in PROGRAMS}
         with tempfile.TemporaryDirectory() as name:
-            for seed in range(rounds):
-                for way, runs in found.items():
-                    runs.append(run(way, data, n, seed, Path(name), warm=False)[0])
-        for way, runs in found.items():
-            walls, cpus = ([run[f"process {what}"] for run in runs] for what in ("wall", "cpu"))
+            folder = Path(name)
+            np.save(folder / "rows.npy", rows_of(data, n)[0])
+            for round_ in range(rounds):
+                for program, runs in found.items():
+                    command = [part.format(folder=folder, seed=round_ + 1) for part in PROGRAMS[program]]
+                    runs.append(run_cold(command, folder))
+                    written = len((folder / "map.csv").read_text().splitlines())
+                    if written not in (n, n + 1):  # one program writes a line of names
+                        raise RuntimeError(f"{program} wrote {written} lines for {n} rows")
+                    print(n, program, runs[-1], flush=True)
+        for program, runs in found.items():
+            wall, cpu = (statistics.median(column) for column in zip(*runs, strict=True))
             ratios = [
-                statistics.median(mine[key] / its[key] for mine, its in zip(runs, found["umap-learn"], strict=True))
-                for key in ("process wall", "process cpu")
+                statistics.median(mine[j] / its[j] for mine, its in zip(runs, found["umap-learn"], strict=True))
+                for j in (0, 1)
             ]
-            lines.append(f"| {n:,} | {way} | {statistics.median(walls):.1f} | {statistics.median(cpus):.1f} | "
-                         f"{ratios[0]:.2f} | {ratios[1]:.2f} |")  # fmt: skip
-    return f"Whole processes, {rounds} rounds, an empty compile cache each time.\n\n" + "\n".join(lines)
+            lines.append(f"| {n:,} | {program} | {wall:.1f} | {cpu:.1f} | {ratios[0]:.2f} | {ratios[1]:.2f} |")
+    return (
+        f"Whole processes, from the start of Python to the CSV written, {rounds} rounds in turns, with an empty "
+        "compile cache each time; `embedkit project` also measures how far the map can be trusted, but with "
+        "--no-report. Times are medians, ratios the medians of those of a round.\n\n" + "\n".join(lines)
+    )
+
+
+def run_cold(command: list[str], folder: Path) -> tuple[float, float]:
+    """Wall and CPU seconds of a process that finds nothing compiled."""
+    empty = tempfile.mkdtemp(dir=folder)
+    environment = {**os.environ, "NUMBA_CACHE_DIR": empty, "EMBEDKIT_CACHE": empty}
+    (folder / "map.csv").unlink(missing_ok=True)
+    before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    wall, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=70_000)
+    parser.add_argument("--rows", type=int, default=None)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--data", choices=("mnist", "words"), default="mnist")
     parser.add_argument("--ways", default="")
@@ -207,17 +238,18 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=1, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.worker:
-        worker(given.worker, given.data, given.rows, given.first_seed, given.out, warm=not given.cold)
+        worker(given.worker, given.data, given.rows, given.first_seed, given.out)
         return
     load = os.getloadavg()
     command = "python -m benchmarks.maps " + " ".join(sys.argv[1:])
     if given.cold:
-        body, name = cold(given.data, given.seeds), "maps_cold"
+        body, name = cold(given.data, [given.rows] if given.rows else [1000, 5000], given.seeds), "maps_cold"
     else:
         wanted = given.ways.split(",") if given.ways else list(WAYS)
         ways = [way for way in wanted if importlib.util.find_spec(WAYS[way][0]) is not None]
         seeds = range(given.first_seed, given.first_seed + given.seeds)
-        body, name = compare(given.data, given.rows, seeds, ways), f"maps_{given.data}_{given.rows}"
+        rows = given.rows or 70_000
+        body, name = compare(given.data, rows, seeds, ways), f"maps_{given.data}_{rows}"
     write(name, "Maps", command.strip(), ["numpy", "numba", "umap-learn", "pynndescent", "embedkit"], load, body)
 
 

@@ -15,6 +15,7 @@ import statistics
 import time
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -132,7 +133,7 @@ _INDEXES: dict[int, Any] = {}
 
 
 def _faiss(unit: Floats, queries: Any, without_inputs: Any, threshold: int | None) -> Answer:
-    import faiss  # type: ignore[import-not-found, unused-ignore]
+    import faiss
 
     default = faiss.cvar.distance_compute_blas_threshold
     if id(unit) not in _INDEXES:
@@ -242,7 +243,7 @@ def on_gpu(rows: Floats, sets: dict[str, Integers]) -> list[str]:
     search, numpys = (Search(Embedding(None, rows), device=device) for device in ("cuda", "numpy"))
     for name, terms in sets.items():
         asked = [tuple(map(str, question)) for question in terms.tolist()]
-        spent = seconds(lambda asked=asked: search.analogies(asked, 1))  # type: ignore[misc]
+        spent = seconds(partial(search.analogies, asked, 1))
         found = search.analogies(asked, 1)
         same = np.array_equal(found.rows, numpys.analogies(asked, 1).rows)
         products = len(np.unique(terms)) if "shared" in found.device else len(terms)

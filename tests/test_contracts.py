@@ -49,18 +49,18 @@ WORDS = {
     "PPMI": Entry(lambda: PPMI(vector_size=8, random_state=1), lambda: kingdom(300)),
     "Word2Vec": Entry(lambda: Word2Vec(vector_size=16, epochs=1, random_state=1), lambda: kingdom(300)),
 }
-SMALL = {"epochs": 2, "hidden": (8,), "n_jobs": 1, "random_state": 1}
+SMALL: dict[str, Any] = {"epochs": 2, "hidden": (8,), "n_jobs": 1, "random_state": 1}
 ROWS = {
-    "AdversarialAutoencoder": Entry(lambda: AdversarialAutoencoder(2, **SMALL), some_rows),  # type: ignore[arg-type]
-    "Autoencoder": Entry(lambda: Autoencoder(2, **SMALL), some_rows),  # type: ignore[arg-type]
+    "AdversarialAutoencoder": Entry(lambda: AdversarialAutoencoder(2, **SMALL), some_rows),
+    "Autoencoder": Entry(lambda: Autoencoder(2, **SMALL), some_rows),
     "PCA": Entry(lambda: PCA(n_components=2, random_state=1), some_rows),
     "UMAP": Entry(lambda: UMAP(n_neighbors=5, n_epochs=20, random_state=1), some_rows),
-    "VAE": Entry(lambda: VAE(2, **SMALL), some_rows),  # type: ignore[arg-type]
+    "VAE": Entry(lambda: VAE(2, **SMALL), some_rows),
 }
 # They place the rows that they are fitted to, and no others.
 MAPS = {"TSNE": Entry(lambda: TSNE(perplexity=5.0, max_iter=250, random_state=1), some_rows)}
 # They make rows out of nothing, and no vectors of rows.
-GENERATORS = {"GAN": Entry(lambda: GAN(2, **SMALL), some_rows)}  # type: ignore[arg-type]
+GENERATORS = {"GAN": Entry(lambda: GAN(2, **SMALL), some_rows)}
 VECTORS = {**WORDS, **ROWS, **MAPS}
 EMBEDDERS = {**VECTORS, **GENERATORS}
 

@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import zipfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,15 @@ Pairs = dict[tuple[str, str], float]
 
 
 def oracle(documents: Documents, window: int, min_count: int, symmetric: bool, weighted: bool) -> Pairs:
-    seen, counts = Counter(word for document in documents for word in document), Counter[tuple[str, str]]()
+    seen, counts = (
+        Counter(word for document in documents for word in document),
+        defaultdict[tuple[str, str], float](float),
+    )
     for document in documents:
         kept = [word for word in document if seen[word] >= min_count]
         for i, j in itertools.combinations(range(len(kept)), 2):
             for pair in [(kept[i], kept[j]), (kept[j], kept[i])][: 1 + symmetric]:
-                counts[pair] += (1 / (j - i) if weighted else 1) if j - i <= window else 0  # type: ignore[assignment]
+                counts[pair] += (1 / (j - i) if weighted else 1) if j - i <= window else 0
     return {pair: count for pair, count in counts.items() if count}
 
 
@@ -213,8 +216,8 @@ def test_sizes(text: str | int, size: int) -> None:
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_merged_counts_are_those_of_both_texts(symmetric: bool) -> None:
     first, second = some_documents(1), [[f"{word}x" if word > "w2" else word for word in d] for d in some_documents(2)]
-    options = {"window": 4, "min_count": 1, "symmetric": symmetric}
-    one, two, both = (Cooccurrence.count(Corpus(d), **options) for d in (first, second, first + second))  # type: ignore[arg-type]
+    options: dict[str, Any] = {"window": 4, "min_count": 1, "symmetric": symmetric}
+    one, two, both = (Cooccurrence.count(Corpus(d), **options) for d in (first, second, first + second))
     before = as_pairs(one)
     for merged in (one.merged(two), two.merged(one)):
         assert as_pairs(merged) == pytest.approx(as_pairs(both), rel=1e-12)

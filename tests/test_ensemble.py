@@ -221,7 +221,8 @@ def test_every_word_trainer_will_do(other: Embedder[Any]) -> None:
     before = other.get_params()
     made = bootstrap(other, kingdom(500), n=2, random_state=1)
     assert made.provenance["trainer"] == type(other).__name__
-    assert set(made.labels) == set(type(other)(**{**before, "random_state": 1}).fit(kingdom(500)).embedding_)  # type: ignore[attr-defined]
+    again: Any = type(other)(**{**before, "random_state": 1}).fit(kingdom(500))
+    assert set(made.labels) == set(again.embedding_)
     assert np.isfinite(made.vectors).all()
     assert 0 < made.absent.mean() < 0.1
     assert other.get_params() == before
@@ -312,6 +313,14 @@ def test_neighbours_come_with_intervals_and_shares() -> None:
     several = made.similar(["king", "horse"], k=2)
     assert [(one.query, one.rank) for one in several] == [("king", 1), ("king", 2), ("horse", 1), ("horse", 2)]
     assert len(made.similar("king", k=10**6)) == len(made.labels) - 1
+
+
+def test_neighbours_of_a_word_are_asked_of_the_models_that_have_it() -> None:
+    absent = np.array([[True, False, False], [False, False, False], [False, False, False]])
+    embedding = Embedding(["a", "b", "c"], [[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]])
+    vectors = np.where(absent[:, :, None], 0, np.broadcast_to(embedding.vectors, (3, 3, 2)))
+    (row,) = Ensemble(embedding, vectors.astype(np.float32), absent, {}).similar("a", k=1)
+    assert (row.label, row.share) == ("b", 1.0)
 
 
 def test_words_that_are_mostly_absent_are_no_neighbours() -> None:

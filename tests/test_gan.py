@@ -285,7 +285,7 @@ def test_a_seed_gives_the_same_weights_and_leaves_the_global_generator_alone(dig
 def test_own_nets_are_copied_and_come_back_by_restore(tmp_path: Path) -> None:
     rows = table()
 
-    def nets() -> dict[str, nn.Module]:
+    def nets() -> dict[str, Any]:
         return {
             "generator": nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3)),
             "critic": nn.Sequential(nn.Linear(3, 16), nn.LeakyReLU(0.2), nn.Linear(16, 1), nn.Flatten(0)),
@@ -293,12 +293,12 @@ def test_own_nets_are_copied_and_come_back_by_restore(tmp_path: Path) -> None:
 
     mine = nets()
     before = [value.clone() for value in mine["generator"].parameters()]
-    model = GAN(4, epochs=2, random_state=0, n_jobs=1, **mine).fit(rows)  # type: ignore[arg-type]
+    model = GAN(4, epochs=2, random_state=0, n_jobs=1, **mine).fit(rows)
     assert all(torch.equal(*pair) for pair in zip(before, mine["generator"].parameters(), strict=True))
     model.save(tmp_path / "own")
     with pytest.raises(BadFile, match="generator"):
         embedkit.load(tmp_path / "own")
-    again = GAN(4, epochs=2, n_jobs=1, **nets()).restore(tmp_path / "own")  # type: ignore[arg-type]
+    again = GAN(4, epochs=2, n_jobs=1, **nets()).restore(tmp_path / "own")
     assert np.array_equal(again.sample(3, random_state=0), model.sample(3, random_state=0))
 
 

@@ -363,10 +363,13 @@ def test_classes_are_found_beside_the_pictures(tmp_path: Path, endings: tuple[st
 
 def test_classes_are_taken_from_a_file_or_a_list(tmp_path: Path) -> None:
     path = written(tmp_path, WHOLE)
-    assert images.read(path, ["a", "b"]).classes.tolist() == ["a", "b"]  # type: ignore[union-attr]
-    assert images.read(path, written(tmp_path, idx([1, 2]), "c")).classes.tolist() == [1, 2]  # type: ignore[union-attr]
     np.save(tmp_path / "c.npy", np.array([5, -6]))
-    assert images.read(path, tmp_path / "c.npy").classes.tolist() == [5, -6]  # type: ignore[union-attr]
+    for source, classes in (
+        (["a", "b"], ["a", "b"]),
+        (written(tmp_path, idx([1, 2]), "c"), [1, 2]),
+        (tmp_path / "c.npy", [5, -6]),
+    ):
+        assert np.asarray(images.read(path, source).classes).tolist() == classes
     for content, message in (
         (idx([1, 2, 3]), "c: holds 3 classes for the 2 pictures of a-idx3-ubyte"),
         (WHOLE, r"c: holds uint8 of shape \(2, 3, 4\), expected one whole number a picture"),

@@ -104,7 +104,9 @@ def test_sharpness_is_the_variance_of_the_laplacian(digits: images.Images) -> No
 
 
 def test_a_judge_knows_classes(judge: Judge, halves: tuple[images.Images, images.Images]) -> None:
-    assert judge.accuracy(halves[1], halves[1].classes) > 0.9  # type: ignore[arg-type]
+    classes = halves[1].classes
+    assert classes is not None
+    assert judge.accuracy(halves[1], classes) > 0.9
     features, shares = judge.look(halves[1])
     assert features.shape == (898, 84)
     np.testing.assert_allclose(shares.sum(axis=1), 1)

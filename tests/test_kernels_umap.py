@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,13 @@ from scipy.spatial.distance import cdist
 from embedkit.kernels.fuzzy_set import strengths
 from embedkit.kernels.neighbours import Nearest, Space, nearest_by, nearest_in
 from embedkit.kernels.umap_layout import Curve, Edges, _power, keys_of, lay_out, settle
+from embedkit.kernels.umap_layout_torch import lay_out as lay_out_by_torch
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 METRICS = ("euclidean", "cosine", "correlation")
 CURVE = Curve(1.577, 0.895, 1.0, 5)
+LAYOUTS = pytest.mark.parametrize("lay", [lay_out, partial(lay_out_by_torch, device="cpu")], ids=["numba", "torch"])
 
 
 # -- neighbours -------------------------------------------------------------------------------------------------------
@@ -228,22 +231,24 @@ def slowly(start: Floats, edges: Edges, curve: Curve, epochs: int, rate: float, 
     return old
 
 
+@LAYOUTS
 @pytest.mark.parametrize("d", [1, 2, 3, 6])
-def test_the_layout_is_the_one_described(d: int, rng: np.random.Generator) -> None:
+def test_the_layout_is_the_one_described(lay: Any, d: int, rng: np.random.Generator) -> None:
     graph = random_graph(rng, 37, 4)
     start = rng.uniform(0, 10, size=(37, d)).astype(np.float32)
-    found = lay_out(start, graph, CURVE, epochs=6, learning_rate=0.05, seed=11)
+    found = lay(start, graph, CURVE, epochs=6, learning_rate=0.05, seed=11)
     expected = slowly(start, graph, CURVE, 6, 0.05, 11)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=5e-3)
     assert np.abs(found - start).max() > 0.1
 
 
-def test_many_repulsions_are_all_counted(rng: np.random.Generator) -> None:
+@LAYOUTS
+def test_many_repulsions_are_all_counted(lay: Any, rng: np.random.Generator) -> None:
     """More than are worked out at once, so that the vertex moves in between."""
     graph, start = random_graph(rng, 40, 6), rng.uniform(0, 10, size=(40, 2)).astype(np.float32)
     curve = Curve(1.577, 0.895, 0.7, 20)
-    found = lay_out(start, graph, curve, epochs=2, learning_rate=0.001, seed=2**40)
+    found = lay(start, graph, curve, epochs=2, learning_rate=0.001, seed=2**40)
     np.testing.assert_allclose(found, slowly(start, graph, curve, 2, 0.001, 2**40), atol=1e-3)
 
 
@@ -259,24 +264,27 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(d: int, rng: np.random.
     assert np.isfinite(one).all()
 
 
-def test_what_is_given_stays_as_it_is(rng: np.random.Generator) -> None:
+@LAYOUTS
+def test_what_is_given_stays_as_it_is(lay: Any, rng: np.random.Generator) -> None:
     graph, start = random_graph(rng, 30, 3), rng.uniform(0, 10, size=(30, 2)).astype(np.float32)
     before = start.copy(), graph.rates.copy()
-    assert np.array_equal(lay_out(start, graph, CURVE, epochs=1, learning_rate=1.0, seed=0), start)
-    lay_out(start, graph, CURVE, epochs=5, learning_rate=1.0, seed=0)
+    assert np.array_equal(lay(start, graph, CURVE, epochs=1, learning_rate=1.0, seed=0), start)
+    lay(start, graph, CURVE, epochs=5, learning_rate=1.0, seed=0)
     assert np.array_equal(before[0], start)
     assert np.array_equal(before[1], graph.rates)
 
 
-def test_points_at_one_place_and_a_graph_without_edges_do_no_harm() -> None:
+@LAYOUTS
+def test_points_at_one_place_and_a_graph_without_edges_do_no_harm(lay: Any) -> None:
     none = Edges(np.zeros(6, dtype=np.int64), np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.float32))
     start = np.ones((5, 2), dtype=np.float32)
-    assert np.array_equal(lay_out(start, none, CURVE, epochs=9, learning_rate=1.0, seed=0), start)
+    assert np.array_equal(lay(start, none, CURVE, epochs=9, learning_rate=1.0, seed=0), start)
     pair = Edges(np.array([0, 1, 2]), np.array([1, 0], dtype=np.int32), np.ones(2, dtype=np.float32))
-    assert np.isfinite(lay_out(start[:2], pair, CURVE, epochs=9, learning_rate=1.0, seed=0)).all()
+    assert np.isfinite(lay(start[:2], pair, CURVE, epochs=9, learning_rate=1.0, seed=0)).all()
 
 
-def test_a_layout_can_be_watched_and_ended(rng: np.random.Generator) -> None:
+@LAYOUTS
+def test_a_layout_can_be_watched_and_ended(lay: Any, rng: np.random.Generator) -> None:
     graph, start = random_graph(rng, 30, 3), rng.uniform(0, 10, size=(30, 2)).astype(np.float32)
     seen = []
 
@@ -284,7 +292,7 @@ def test_a_layout_can_be_watched_and_ended(rng: np.random.Generator) -> None:
         seen.append((epoch, places.copy()))
         return epoch == 4
 
-    found = lay_out(start, graph, CURVE, epochs=50, learning_rate=1.0, seed=0, step=step)
+    found = lay(start, graph, CURVE, epochs=50, learning_rate=1.0, seed=0, step=step)
     assert [epoch for epoch, _ in seen] == [1, 2, 3, 4]
     assert np.array_equal(seen[-1][1], found)
 

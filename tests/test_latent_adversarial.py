@@ -99,7 +99,7 @@ def test_the_penalty_is_the_mean_squared_slope(rng: np.random.Generator) -> None
     np.testing.assert_allclose(scores.detach(), np.einsum("ni,ij,nj->n", rows, matrix, rows) / 2, rtol=1e-4, atol=1e-5)
     slopes = rows @ (matrix + matrix.T) / 2
     assert penalty.item() == pytest.approx(np.square(slopes).sum(axis=1).mean(), rel=1e-5)
-    penalty.backward()  # type: ignore[no-untyped-call]
+    penalty.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
     assert critic.matrix.grad is not None
     symmetric = (matrix + matrix.T) / 2
     expected = 2 * symmetric @ rows.T @ rows / len(rows)
@@ -152,7 +152,7 @@ def test_what_a_critic_adds_to_a_loss() -> None:
     batch = batch_of(rows)
     found = term(made, batch)
     assert found.item() == pytest.approx(-0.25 * critic(made).mean().item(), rel=1e-5)
-    found.backward()  # type: ignore[no-untyped-call]
+    found.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
     slope = critic.get_parameter("1.weight")
     torch.testing.assert_close(made.grad, -0.25 * slope.expand(6, 4) / 6)
     batch.kept["reconstruction"] = made.detach()

@@ -154,7 +154,8 @@ def test_a_model_is_no_embedding(rows: Doubles, tmp_path: Path) -> None:
 
 def test_a_model_with_own_nets_comes_back_by_restore_only(rows: Doubles, tmp_path: Path) -> None:
     def make(width: int = 8) -> Autoencoder:
-        return dense(encoder=nn.Sequential(nn.Linear(6, width), nn.Tanh(), nn.Linear(width, 2)))  # type: ignore[no-any-return]
+        made: Autoencoder = dense(encoder=nn.Sequential(nn.Linear(6, width), nn.Tanh(), nn.Linear(width, 2)))
+        return made
 
     path = tmp_path / "model"
     model = make().fit(rows)
@@ -440,7 +441,7 @@ def test_a_signal_leaves_a_checkpoint_to_go_on_with(number: int, code: int, tmp_
                          env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
     assert ran.returncode == code, ran.stderr
     script: dict[str, Any] = {}
-    exec(KILLED, script)  # noqa: S102
+    exec(KILLED, script)  # noqa: S102  # of this file
     model = embedkit.load(tmp_path / "c")
     assert 2 <= len(model.history_) <= 3
     assert bits(model.resume(script["rows"])) == bits(script["make"]().fit(script["rows"]))

@@ -182,7 +182,7 @@ def test_sparse_codes_are_positive_and_few_of_them_reach_the_decoder(digits: ima
 def test_images_give_an_embedding_with_their_classes(digits: images.Images, model: Autoencoder) -> None:
     codes = model.transform(digits)
     assert isinstance(codes, Embedding)
-    assert codes.columns["class"].tolist() == list(digits.classes)  # type: ignore[arg-type]
+    assert codes.columns["class"].tolist() == np.asarray(digits.classes).tolist()
     assert codes.provenance["made_by"] == "Autoencoder"
     assert codes.provenance["parameters"]["random_state"] == 0
     json.dumps(codes.provenance, allow_nan=False)
@@ -497,7 +497,7 @@ def encode_a_file(path: Path, gigabytes: float, model: Autoencoder) -> int:
 
         return encoded(function, *args[1:])
 
-    model._through = watched  # type: ignore[method-assign,assignment]
+    model._through = watched  # type: ignore[method-assign,assignment]  # of this model alone
     codes = model.transform(rows)
     assert codes.shape == (n, 2)
     assert np.array_equal(codes[:1], model.transform(np.full((1, 784), 0.5, np.float32)))

@@ -364,11 +364,11 @@ def test_dark_and_light(page: Browser, tmp_path: Path) -> None:
         time.sleep(0.3)
         page.picture(tmp_path / f"{name}.png")
         with Image.open(tmp_path / f"{name}.png") as picture:
-            paper.append(picture.convert("L").getpixel((5, 300)))
+            paper.append(np.asarray(picture.convert("L"))[300, 5])
         assert page.js("document.documentElement.dataset.theme") == name
         page.js("document.getElementById('theme').click()")
-    assert paper[0] > 230  # type: ignore[operator]
-    assert paper[1] < 40  # type: ignore[operator]
+    assert paper[0] > 230
+    assert paper[1] < 40
     assert page.complaints() == []
 
 
@@ -438,11 +438,23 @@ def test_many_points_are_searched_and_the_page_is_small(opened: Open, tmp_path: 
     letters = rng.integers(97, 123, (100_000, 8), dtype=np.uint8)
     labels = [f"{bytes(word).decode()}{i}" for i, word in enumerate(letters)]
     kinds = rng.integers(0, 10, 100_000)
-    many = Embedding(labels, rng.standard_normal((100_000, 2)) + kinds[:, None], columns={"kind": kinds})
+    weights = np.where(kinds == 4, np.nan, kinds + 0.5)
+    many = Embedding(
+        labels, rng.standard_normal((100_000, 2)) + kinds[:, None], columns={"kind": kinds, "weight": weights}
+    )
     browser = opened(many, colour="kind")
     assert (tmp_path / "map.html").stat().st_size <= 8_000_000
     assert text(browser, "shown") == "100,000 points"
     assert search(browser, labels[77_777]) == [labels[77_777]]
+    choose(browser, "colour", 1)
+    browser.until(f"{PLOT}._fullData.length === 42")  # 40 colours, what has no number, and the scale
+    facts = "[one.x?.length ?? 0, one.marker?.color, one.marker?.cmin, one.marker?.cmax]"
+    groups = browser.js(f"{PLOT}._fullData.map((one) => {facts})")
+    assert groups[0][:2] == [int((kinds == 0).sum()), "rgb(68, 1, 84)"]
+    assert groups[39][:2] == [int((kinds == 9).sum()), "rgb(253, 231, 37)"]
+    assert groups[40][:2] == [int((kinds == 4).sum()), "#999999"]
+    assert groups[41][2:] == [0.5, 9.5]
+    assert sum(one[0] for one in groups[:41]) == 100_000
     assert browser.complaints() == []
 
 

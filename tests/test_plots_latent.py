@@ -58,6 +58,13 @@ def shown(figure: Figure) -> list[Array]:
     return [np.ma.filled(np.ma.asarray(image.get_array()), np.nan) for axes in figure.axes for image in axes.images]
 
 
+def test_a_notebook_shows_figures_without_setting_pyplot_up(digits: Images) -> None:
+    from IPython.core.formatters import DisplayFormatter
+
+    given, _ = DisplayFormatter().format(plots.picture_grid(digits.head(2)))  # type: ignore[no-untyped-call]
+    assert given["image/png"].startswith(b"\x89PNG")
+
+
 HISTORY = [
     {"epoch": e, "loss": 5.0 / e, "reconstruction": 4.0 / e, "kl": 1.0 / e, "beta": 1.0, "validation_loss": 6.0 / e,
      "kl_per_unit": [0.1 * e, 0.0, 0.3], "learning_rate": 1e-3, "seconds": 1.0}
@@ -211,11 +218,13 @@ def test_loss_curves_show_every_part_and_the_best_epoch() -> None:
     assert figure.axes[2].get_ylabel() == "nats"
     only = plots.loss_curves(HISTORY, parts=["beta"])
     assert [axes.get_title(loc="left") for axes in only.axes] == ["beta"]
+    words = [{"epoch": n, "loss": 2.0 / n, "alpha": 0.1, "words": 9, "pairs": 30, "counts": 5} for n in (1, 2)]
+    assert [axes.get_title(loc="left") for axes in plots.loss_curves(words).axes] == ["loss"]
 
 
 def test_kl_is_drawn_by_size_at_the_best_epoch() -> None:
-    bars = plots.kl_per_unit(HISTORY, best_epoch=2).axes[0].patches
-    assert [bar.get_height() for bar in bars] == pytest.approx([0.3, 0.2, 0.0])  # type: ignore[attr-defined]
+    bars: Any = plots.kl_per_unit(HISTORY, best_epoch=2).axes[0].patches
+    assert [bar.get_height() for bar in bars] == pytest.approx([0.3, 0.2, 0.0])
     assert "0.5 nats" in texts(plots.kl_per_unit(HISTORY, best_epoch=2))
 
 
@@ -224,9 +233,9 @@ def test_the_histogram_has_the_threshold_and_the_worst(digits: Images) -> None:
     found = AnomalyDetector(PCA(6), false_alarms=0.1).fit(rows.head(400)).examine(rows.take(range(400, 600)))
     figure = plots.anomaly_histogram(found, pictures=digits.pixels[400:600], n=3)
     (line,) = figure.axes[0].lines
-    assert line.get_xdata()[0] == found.threshold  # type: ignore[index]
-    heights = sum(patch.get_height() for patch in figure.axes[0].patches)  # type: ignore[attr-defined]
-    assert heights == pytest.approx(1)
+    assert np.asarray(line.get_xdata())[0] == found.threshold
+    bars: Any = figure.axes[0].patches
+    assert sum(bar.get_height() for bar in bars) == pytest.approx(1)
     np.testing.assert_allclose(shown(figure)[0][:, :8], digits.pixels[400 + found.worst(1)[0]] / 255)
     told = texts(figure)
     assert found.labels[found.worst(1)[0]] in told
@@ -251,7 +260,7 @@ def test_the_comparison_has_means_and_intervals(figures: dict[str, Figure], repo
     axes = figures["unit_comparison"].axes[0]
     labels = [label.get_text() for label in axes.get_yticklabels()]
     assert labels == sorted(report.sources, key=report.mean)
-    dots = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"]  # type: ignore[index]
+    dots = [np.asarray(line.get_xdata())[0] for line in axes.lines if line.get_marker() == "o"]
     assert dots == pytest.approx(sorted(report.mean(source) for source in report.sources))
 
 

@@ -75,10 +75,11 @@ def test_a_label_without_room_is_left_out() -> None:
 def test_written_labels_do_not_overlap_in_the_figure(cloud: Embedding) -> None:
     figure = scatter_map(cloud, notable=120)
     frame = figure.axes[0]
-    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    canvas: Any = figure.canvas
+    renderer = canvas.get_renderer()
     figure.draw_without_rendering()
     texts = [one.get_text() for one in frame.texts]
-    assert sorted([*texts, *figure.left_out]) == sorted(list(cloud)[:120])  # type: ignore[attr-defined]
+    assert sorted([*texts, *figure.left_out]) == sorted(list(cloud)[:120])
     assert len(texts) > 80
     # Their own boxes, without the lines that lead to some points.
     plain = [Text.get_window_extent(one, renderer) for one in frame.texts]
@@ -95,7 +96,8 @@ def test_points_lie_where_they_are_in_the_colours_of_their_classes(cloud: Embedd
     figure = scatter_map(cloud, colour="kind", notable=[])
     (drawn,) = figure.axes[0].collections
     np.testing.assert_allclose(np.asarray(drawn.get_offsets()), cloud.vectors, rtol=1e-6)
-    shades = [to_hex(one) for one in drawn.get_facecolors()]  # type: ignore[attr-defined]
+    faces: Any = drawn.get_facecolor()
+    shades = [to_hex(one) for one in faces]
     expected = dict(zip(["ant", "bee", "cat"], PALETTE, strict=False))
     assert shades == [expected[kind] for kind in cloud.columns["kind"].tolist()]
     counts = dict(zip(*np.unique(cloud.columns["kind"], return_counts=True), strict=True))
@@ -276,10 +278,10 @@ def test_no_window_and_no_global_figure(cloud: Embedding) -> None:
 
 def test_the_parallelogram(royals: Embedding) -> None:
     figure = analogy_arrows(royals, [("king", "man", "woman")])
-    assert figure.answers == ["queen"]  # type: ignore[attr-defined]
+    assert figure.answers == ["queen"]
     frame = figure.axes[0]
-    arrows = [one for one in frame.texts if one.get_text() == ""]
-    ends = [(np.asarray(one.xyann), np.asarray(one.xy)) for one in arrows]  # type: ignore[attr-defined]
+    arrows: list[Any] = [one for one in frame.texts if one.get_text() == ""]
+    ends = [(np.asarray(one.xyann), np.asarray(one.xy)) for one in arrows]
     assert len(ends) == 2
     first, second = (tip - start for start, tip in ends)
     np.testing.assert_allclose(first, second, atol=1e-12)  # parallel and of one length
@@ -296,7 +298,7 @@ def test_the_parallelogram(royals: Embedding) -> None:
 
 def test_several_analogies_share_a_plane(royals: Embedding, tmp_path: Path) -> None:
     figure = analogy_arrows(royals, [("king", "man", "woman"), ("queen", "woman", "man")], dark=True, title="both")
-    assert figure.answers == ["queen", "king"]  # type: ignore[attr-defined]
+    assert figure.answers == ["queen", "king"]
     assert saved(figure, tmp_path / "a.png").std() > 0
 
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -196,10 +197,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Card]:
     """A card 'x' of files that hold their own names."""
 
     def make(*names: str, alternatives: bool = False, extra: tuple[str, ...] = ()) -> Card:
-        facts = {n: {"bytes": len(n), "sha256": hashlib.sha256(n.encode()).hexdigest()} for n in names}
+        facts: dict[str, Any] = {n: {"bytes": len(n), "sha256": hashlib.sha256(n.encode()).hexdigest()} for n in names}
         files = tuple(
-            FileEntry(n, ("https://example.com/" + n,), **facts[n], part=n[0], extra=n in extra)  # type: ignore[arg-type]
-            for n in names
+            FileEntry(n, ("https://example.com/" + n,), **facts[n], part=n[0], extra=n in extra) for n in names
         )
         card = Card("x", "X", "corpus", "CC0", "", "", "", "", files=files, alternatives=alternatives)
         monkeypatch.setattr(cards, "card", lambda name: card)

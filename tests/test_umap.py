@@ -139,6 +139,23 @@ def test_new_points_are_placed_as_well_as_by_umap_learn(digits: tuple[Floats, An
     assert trust[0] > trust[1] - 0.01
 
 
+@pytest.mark.slow
+def test_new_digits_of_mnist_are_placed_as_well_as_by_umap_learn(data: Path, tmp_path: Path) -> None:
+    """Fitted and transformed by each in its own way, and by ours again in a fresh process."""
+    rows = embedkit.read(data / "mnist" / "train-images-idx3-ubyte.gz").vectors[:12_000]
+    old, new = rows[:10_000], rows[10_000:]
+    ours, theirs = UMAP(random_state=1).fit(old), import_umap("umap").UMAP(random_state=1, n_jobs=1).fit(old)
+    places = ours.transform(new)
+    trust = [
+        trust_of_new(old, map_, new, found)
+        for map_, found in ((ours.embedding_, places), (theirs.embedding_, theirs.transform(new)))
+    ]
+    assert trust[0] > trust[1] - 0.01
+    assert ours.transform(new[::-1][:70]).tobytes() == places[::-1][:70].tobytes()
+    assert ours.transform(new[77:78]).tobytes() == places[77:78].tobytes()
+    check_in_a_fresh_process(ours, new, tmp_path)
+
+
 def trust_of_new(old: Floats, map_: Floats, new: Floats, places: Floats, k: int = 15) -> float:
     """Trustworthiness of the neighbours that new points get in the map, by their ranks among the old rows."""
     n = len(old)
@@ -307,10 +324,57 @@ def test_distances_may_be_given(rows: Floats) -> None:
     assert np.array_equal(known.transform(distances), known.embedding_)
     new = (cdist(rows, rows) + 0.5).astype(np.float32)
     assert np.array_equal(known.transform(new[:9]), known.transform(new)[:9])
-    with pytest.raises(BadInput, match="square"):
-        quick(metric="precomputed").fit(distances[:, :50])
+
+
+def test_distances_of_the_nearest_may_be_given_in_a_sparse_matrix(rows: Floats, tmp_path: Path) -> None:
+    distances = cdist(rows, rows).astype(np.float32)
+    whole = quick(metric="precomputed").fit(distances)
+    near = np.where(np.argsort(np.argsort(distances, axis=1), axis=1) < 8, distances, 0)  # a row itself: not stored
+    some = quick(metric="precomputed").fit(csr_matrix(near))
+    assert np.array_equal(some.knn_indices_, whole.knn_indices_)
+    assert some.embedding_.tobytes() == whole.embedding_.tobytes()
+    assert some.neighbours_ == whole.neighbours_ == "given"
+    new = distances[:20] + np.float32(0.5)
+    order = np.argsort(new, axis=1)[:, :8]
+    columns, starts = order.ravel(), np.arange(21) * 8
+    sparse = csr_matrix((np.take_along_axis(new, order, 1).ravel(), columns, starts), shape=(20, 90))
+    assert some.transform(sparse).tobytes() == whole.transform(new).tobytes() == whole.transform(sparse).tobytes()
+    some.save(tmp_path / "some")
+    assert embedkit.load(tmp_path / "some").transform(sparse).tobytes() == some.transform(sparse).tobytes()
+    with pytest.raises(BadInput, match="row 0 has distances from 7 other rows, and n_neighbors=9 needs 8"):
+        quick(metric="precomputed", n_neighbors=9).fit(csr_matrix(near))
+    with pytest.raises(BadInput, match="row 3 has distances from 2 other rows, and n_neighbors=8 needs 8"):
+        some.transform(csr_matrix(np.where((np.arange(20) == 3)[:, None] & (new > np.sort(new)[3, 1]), 0, new)))
+    with pytest.raises(BadInput, match="all distances"):
+        some.report(csr_matrix(near))
+    twice = csr_matrix(near)
+    twice.indices[1] = twice.indices[0]
+    with pytest.raises(BadInput, match="two distances of the same pair"):
+        quick(metric="precomputed").fit(csr_matrix((twice.data, twice.indices, twice.indptr), shape=(90, 90)))
+
+
+@pytest.mark.slow
+def test_the_graph_of_known_distances_is_umap_learns(rows: Floats) -> None:
+    distances = cdist(rows, rows).astype(np.float32)
+    # umap-learn wants a row itself to be stored.
+    stored = csr_matrix((distances.ravel(), np.tile(np.arange(90), 90), np.arange(91) * 90), shape=(90, 90))
+    for given in (distances, stored):
+        ours, theirs = (quick(metric="precomputed", layout=x).fit(given) for x in ("parallel", "umap-learn"))
+        np.testing.assert_allclose(due(ours), due(theirs), atol=2e-4)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, csr_matrix])
+def test_what_are_no_distances_is_refused(kind: Any, rows: Floats) -> None:
+    distances = cdist(rows, rows).astype(np.float32)
+    model = quick(metric="precomputed").fit(kind(distances + 1e-4))
+    for wrong, message in (
+        (distances[:, :50], "square"), (-distances, "negative"), (distances * 0, "all distances are 0"),
+        (np.exp(-distances), "row 0 has distance 1 from itself: are these similarities"),
+    ):  # fmt: skip
+        with pytest.raises(BadInput, match=message):
+            quick(metric="precomputed").fit(kind(wrong))
     with pytest.raises(BadInput, match="negative"):
-        quick(metric="precomputed").fit(-distances)
+        model.transform(kind(-distances))
 
 
 def test_neighbours_may_be_given(rows: Floats) -> None:
@@ -323,6 +387,16 @@ def test_neighbours_may_be_given(rows: Floats) -> None:
     assert quick(precomputed_knn=knn).fit(rows).transform(rows + 1).shape == (90, 2)
     with pytest.raises(BadInput, match="precomputed_knn has shape"):
         quick(precomputed_knn=(knn[0][:50], knn[1][:50])).fit(rows)
+    assert again.neighbours_ == "given"
+    wrong = np.where(np.arange(12) == 4, -1, knn[1])
+    with pytest.raises(BadInput, match=r"row 0's neighbour \d+ has distance -1.0, not 0 or more"):
+        quick(precomputed_knn=(knn[0], wrong)).fit(rows)
+    with pytest.raises(BadInput, match="distance nan"):
+        quick(precomputed_knn=(knn[0], np.where(wrong < 0, np.nan, wrong))).fit(rows)
+    with pytest.raises(BadInput, match="row 0 has the same neighbour twice"):
+        quick(precomputed_knn=(knn[0][:, [0, 1, 2, 3, 4, 5, 6, 6]], knn[1][:, :8])).fit(rows)
+    with pytest.raises(BadInput, match="names row 190 of 90 rows"):
+        quick(precomputed_knn=(np.where(knn[0] == 89, 190, knn[0]), knn[1])).fit(rows)
 
 
 def test_a_function_may_be_the_metric(rows: Floats) -> None:
@@ -516,16 +590,19 @@ def test_what_is_loaded_is_and_transforms_alike(parameters: dict[str, Any], rows
 
 
 def test_what_is_loaded_in_a_fresh_process_transforms_alike(rows: Floats, tmp_path: Path) -> None:
-    model, new = quick().fit(rows), rows + np.float32(0.3)
-    model.save(tmp_path / "model.safetensors")
-    np.save(tmp_path / "new.npy", new)
+    check_in_a_fresh_process(quick().fit(rows), rows + np.float32(0.3), tmp_path)
+
+
+def check_in_a_fresh_process(model: UMAP, new: Floats, folder: Path) -> None:
+    model.save(folder / "model.safetensors")
+    np.save(folder / "new.npy", new)
     script = """
 import sys, embedkit, numpy as np
 folder = sys.argv[1]
 np.save(folder + "/places.npy", embedkit.load(folder + "/model.safetensors").transform(np.load(folder + "/new.npy")))
 """
-    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
-    assert np.load(tmp_path / "places.npy").tobytes() == model.transform(new).tobytes()
+    subprocess.run([sys.executable, "-c", script, str(folder)], check=True)
+    assert np.load(folder / "places.npy").tobytes() == model.transform(new).tobytes()
 
 
 def test_sparse_rows_distances_and_names_are_saved_too(rows: Floats, tmp_path: Path) -> None:

@@ -71,10 +71,10 @@ def test_the_vectors_are_those_of_gensim_bit_for_bit(sg: int, objective: dict[st
 )
 def test_every_parameter_means_what_it_means_to_gensim(parameters: dict[str, Any]) -> None:
     documents = texts()
-    same = {"vector_size": 8, "min_count": 1, "epochs": 1}
+    same: dict[str, Any] = {"vector_size": 8, "min_count": 1, "epochs": 1}
     model = gensim.models.Word2Vec(documents, seed=3, workers=1, **same, **parameters)
     embedding, plain = (
-        Word2Vec(random_state=3, engine="gensim", **same, **changed).fit_transform(Corpus(documents))  # type: ignore[arg-type]
+        Word2Vec(random_state=3, engine="gensim", **same, **changed).fit_transform(Corpus(documents))
         for changed in (parameters, {})
     )
     assert list(embedding) == model.wv.index_to_key

@@ -98,9 +98,12 @@ def test_all_labels_that_a_format_can_hold_are_written(tmp_path: Path) -> None:
     """So that the test above does not pass by refusing."""
     odd = ["king", "", "a\tb", "\u202eשלום", "\x1b[31m", '"x"', "nan", "1", "0.5", "#", "语"]
     spaced = ["king", "new york", ". . .", " a", "\u00a0"]
-    for format_, labels in [("word2vec", odd), ("word2vec-binary", odd), ("glove", odd + spaced[1:])]:
+    cases: list[tuple[Format, list[str]]] = [
+        ("word2vec", odd), ("word2vec-binary", odd), ("glove", odd + spaced[1:])
+    ]  # fmt: skip
+    for format_, labels in cases:
         embedding = Embedding(labels, np.arange(len(labels) * 2).reshape(-1, 2) / 7)
-        write(embedding, tmp_path / "x", format=format_)  # type: ignore[arg-type]
+        write(embedding, tmp_path / "x", format=format_)
         assert same_bits(read(tmp_path / "x"), embedding)
 
 
