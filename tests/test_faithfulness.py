@@ -228,7 +228,10 @@ def test_distortion_from_neighbours_that_are_known(digits: tuple[Embedding, Embe
     np.testing.assert_array_equal(distortion(high, low, neighbours=searched), expected)
     np.testing.assert_array_equal(distortion(high, low, neighbours=searched[:, 1:]), expected)
     with pytest.raises(BadInput, match="beside the row itself"):
-        distortion(high, low, neighbours=searched[:, :15])
+        distortion(high, low, k=15, neighbours=searched[:, :15])
+    # Not said, k is what there are beside the row itself, as UMAP keeps them.
+    fewer = distortion(high, low, neighbours=searched[:, :15])
+    np.testing.assert_array_equal(fewer, distortion(high, low, k=14))
 
 
 def test_distortion_among_twins() -> None:

@@ -242,7 +242,7 @@ def faithfulness(
 
 
 def distortion(
-    high: Any, low: Any, *, k: int = 15, metric: Metric = "euclidean", neighbours: npt.ArrayLike | None = None
+    high: Any, low: Any, *, k: int | None = None, metric: Metric = "euclidean", neighbours: npt.ArrayLike | None = None
 ) -> Doubles:
     """How far each point of a map is to be mistrusted: the share of its k neighbours that are others than before.
 
@@ -253,7 +253,8 @@ def distortion(
     high, low, metric
         As for `faithfulness`.
     k
-        How many neighbours; lowered to n - 1 where there are fewer.
+        How many neighbours, lowered to n - 1 where there are fewer; `None` for 15, or all that `neighbours` has of
+        every row, if that is fewer.
     neighbours
         Row numbers of the nearest neighbours of each row in the original space, (n, k or more), nearest first, where
         they are known already (`UMAP` keeps its own, which are approximate for many rows); the row itself may be among
@@ -276,14 +277,18 @@ def distortion(
     n = len(flat)
     if n < 3:
         raise BadInput(f"{n} points have no neighbours to compare: at least 3 are needed")
-    _check_numbers(k, None, 1)
-    k = min(int(k), n - 1)
+    _check_numbers(15 if k is None else k, None, 1)
+    wanted = min(15 if k is None else int(k), n - 1)
     if neighbours is None:
+        k = wanted
         before = Space(wide, metric).nearest(k)
     else:
         given = np.asarray(neighbours, dtype=np.int64)
-        if given.ndim != 2 or len(given) != n or given.shape[1] < k:
-            raise BadInput(f"neighbours are ({n}, {k} or more) row numbers, not of shape {given.shape}")
+        least = wanted if k is not None else 1
+        if given.ndim != 2 or len(given) != n or given.shape[1] < least:
+            raise BadInput(f"neighbours are ({n}, {least} or more) row numbers, not of shape {given.shape}")
+        others = given.shape[1] - int((given == np.arange(n)[:, None]).any())
+        k = wanted if k is not None else max(1, min(wanted, others))
         before = _without_self(given, k)
     found = NearestNeighbors(n_neighbors=min(k + 1, n), algorithm="kd_tree").fit(flat).kneighbors(flat)[1]
     after = _without_self(found.astype(np.int64), k)
