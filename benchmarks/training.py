@@ -119,7 +119,7 @@ def main() -> None:
         small.write_text("a b c d e f\n" * 20)
         corpus = Corpus(path).encode(Path(name) / "encoded.safetensors")
         for setting in settings:
-            Word2Vec(**setting.parameters).fit(Corpus(small))  # compiles
+            Word2Vec(**setting.parameters).fit(Corpus(small).encode(small.with_suffix(".safetensors")))  # compiles
             found: dict[str, list[Trained]] = {}
             compared: dict[str, list[tuple[Behind, Behind]]] = {}
             for seed in seeds:

@@ -37,6 +37,17 @@ def sums(
 
 
 @trained
+def one_row(table: Floats, at: int, others: Floats, row: int, weight: np.float32, width: Width) -> None:
+    simd.copy_row(table, at, others, row, width)
+    simd.add_row(table, at, others, row, weight, width)
+
+
+@trained
+def cleared(table: Floats, at: int, width: Width) -> None:
+    simd.clear_row(table, at, width)
+
+
+@trained
 def dot(table: Floats, at: int, others: Floats, row: int, width: Width) -> np.float32:
     return simd.dot(table, at, others, row, width)
 
@@ -113,6 +124,20 @@ def test_a_weighted_sum_of_rows_is_added(rng: np.random.Generator, dimension: in
         sums(x.reshape(-1), width, y.reshape(-1), rows * width, 1, weights, 3, 2, n, width_of(dimension))
         np.testing.assert_allclose(x, expected, rtol=0, atol=1e-5)
         assert not x[:, dimension:].any()  # the padding stays zero, neighbouring rows as they were
+
+
+@pytest.mark.parametrize("dimension", DIMENSIONS)
+def test_a_row_is_copied_added_and_cleared_and_no_other(rng: np.random.Generator, dimension: int) -> None:
+    x, y = (rng.random((3, dimension), dtype=np.float32) for _ in range(2))
+    table, others = new_table(3, dimension), new_table(3, dimension)
+    table[:, :dimension], others[:, :dimension] = x, y
+    flat, size = table.reshape(-1), table.shape[1]
+    one_row(flat, size, others.reshape(-1), 2 * size, np.float32(-0.25), width_of(dimension))
+    np.testing.assert_allclose(table[1, :dimension], 0.75 * y[2], rtol=1e-6)
+    np.testing.assert_array_equal(table[[0, 2], :dimension], x[[0, 2]])
+    cleared(flat, size, width_of(dimension))
+    assert not table[1].any()
+    np.testing.assert_array_equal(table[[0, 2], :dimension], x[[0, 2]])
 
 
 @pytest.mark.parametrize("dimension", DIMENSIONS)

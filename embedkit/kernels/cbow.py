@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from embedkit.kernels.marks import add_marks, at_most, clear_marks, new_marks
 from embedkit.kernels.rounds import (
     LOSS,
     PAIRS,
@@ -39,7 +40,9 @@ from embedkit.kernels.simd import (
     Floats,
     Integers,
     Width,
+    add_row,
     add_rows,
+    clear_row,
     dot,
     new_array,
     new_table,
@@ -110,6 +113,8 @@ class Scratch(NamedTuple):
     negative_chances: Floats
     negative_losses: Floats
     loss_columns: Floats
+    weights: Floats
+    marks: Integers
 
 
 def new_scratch(plan: Plan, dimension: int) -> Scratch:
@@ -139,6 +144,8 @@ def new_scratch(plan: Plan, dimension: int) -> Scratch:
         negative_chances=numbers(plan.shared * lanes),
         negative_losses=numbers(plan.shared * lanes),
         loss_columns=numbers(lanes),
+        weights=numbers(lanes),
+        marks=new_marks(),
     )
 
 
@@ -162,7 +169,7 @@ def _train_block(
     step, size = 16 * len(width), 16 * len(block)
     n, shared = end - begin, plan.shared
     first, last = work.buffer.first, work.buffer.last
-    contexts, rows, sizes = scratch.contexts, scratch.rows, scratch.sizes
+    contexts, rows, sizes, marks = scratch.contexts, scratch.rows, scratch.sizes, scratch.marks
 
     words = 0
     for i in range(n):
@@ -176,8 +183,7 @@ def _train_block(
         share = np.float32(1) / np.float32(m) if plan.mean and m > 0 else np.float32(1)
         for k in range(m):
             scratch.shares[k] = share
-        for d in range(step):
-            contexts[i * step + d] = 0
+        clear_row(contexts, i * step, width)
         add_rows(contexts, i * step, inputs, rows, 0, scratch.shares, 0, 1, m, width)
     if words == 0:
         return
@@ -195,31 +201,43 @@ def _train_block(
         loss_columns[i] = known * (scratch.own_losses[i] - scratch.own_products[i])
         scratch.own_chances[i] = known * rate * (np.float32(1) - scratch.own_chances[i])
     most = np.float32(MOST_AT_ALL * ALPHA / max(float(rate) * (1 + plan.negative), 1e-9))
+    add_marks(marks, work.output_rows, begin, end)
     for i in range(n):
         # See `embedkit.kernels.skipgram`: a word that comes again and again.
-        times = 0
-        for k in range(n):
-            times += work.output_rows[begin + k] == work.output_rows[begin + i]
-        if times * sizes[i] > most:
-            share = most / np.float32(times * sizes[i])
-            scratch.own_chances[i] *= share
-            for s in range(shared):
-                scratch.negative_chances[s * size + i] *= share
+        if at_most(marks, work.output_rows[begin + i]) * sizes[i] > most:
+            times = 0
+            for k in range(n):
+                times += work.output_rows[begin + k] == work.output_rows[begin + i]
+            if times * sizes[i] > most:
+                share = most / np.float32(times * sizes[i])
+                scratch.own_chances[i] *= share
+                for s in range(shared):
+                    scratch.negative_chances[s * size + i] *= share
     weight = np.float32(plan.negative) / np.float32(shared)
+    for i in range(size):
+        scratch.weights[i] = weight if i < n and sizes[i] > 0 else np.float32(0)
     for s in range(shared):
-        row, at = work.negative_rows[negatives + s], s * size
-        for i in range(n):
-            used = weight if sizes[i] > 0 and work.output_rows[begin + i] != row else np.float32(0)
-            loss_columns[i] += used * scratch.negative_losses[at + i]
-            scratch.negative_chances[at + i] *= -rate * used
+        at = s * size
+        for i in range(size):
+            loss_columns[i] += scratch.weights[i] * scratch.negative_losses[at + i]
+            scratch.negative_chances[at + i] *= -rate * scratch.weights[i]
+    for s in range(shared):
+        # A negative that is the word itself is left out there.
+        row = work.negative_rows[negatives + s]
+        if at_most(marks, row) > 0:
+            for i in range(n):
+                if work.output_rows[begin + i] == row:
+                    at = s * size + i
+                    loss_columns[i] -= scratch.weights[i] * scratch.negative_losses[at]
+                    scratch.negative_chances[at] = 0
+    clear_marks(marks, work.output_rows, begin, end)
     for i in range(n):
         sums[LOSS] += loss_columns[i]
     sums[PAIRS] += words
 
     for i in range(n):
-        for d in range(step):
-            scratch.errors[i * step + d] = 0
-        add_rows(scratch.errors, i * step, outputs, work.output_rows, begin + i, scratch.own_chances, i, 1, 1, width)
+        clear_row(scratch.errors, i * step, width)
+        add_row(scratch.errors, i * step, outputs, work.output_rows[begin + i], scratch.own_chances[i], width)
         add_rows(
             scratch.errors, i * step, outputs, work.negative_rows, negatives, scratch.negative_chances, i, size, shared,
             width,
@@ -229,9 +247,7 @@ def _train_block(
         row = work.negative_rows[negatives + s]
         add_rows(outputs, row, contexts, scratch.own_rows, 0, scratch.negative_chances, s * size, 1, n, width)
     for i in range(n):
-        add_rows(
-            outputs, work.output_rows[begin + i], contexts, scratch.own_rows, i, scratch.own_chances, i, 1, 1, width
-        )
+        add_row(outputs, work.output_rows[begin + i], contexts, i * step, scratch.own_chances[i], width)
     for j in range(max(first[begin], begin - window), min(last[end - 1], end + window)):
         # The words that j helps to predict: those of its document near it, but not itself.
         left, right = max(0, first[j] - begin, j - begin - window), min(n, last[j] - begin, j - begin + window + 1)

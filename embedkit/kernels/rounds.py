@@ -22,7 +22,19 @@ import numpy as np
 import numpy.typing as npt
 
 from embedkit.kernels.sampling import Draws, Int32s, Plan, Text, Work, n_chunks, new_work
-from embedkit.kernels.simd import LANES, Floats, Integers, Width, new_array, new_table, prefetch, trained, width_of
+from embedkit.kernels.simd import (
+    LANES,
+    Floats,
+    Integers,
+    Width,
+    add_row,
+    copy_row,
+    new_array,
+    new_table,
+    prefetch,
+    trained,
+    width_of,
+)
 
 Flags: TypeAlias = npt.NDArray[np.uint8]
 Doubles: TypeAlias = npt.NDArray[np.float64]
@@ -86,9 +98,7 @@ def _copy(table: Floats, copies: Copies, first: int, width: Width) -> None:
     for slot in range(first, size):
         if slot + _AHEAD < size:
             prefetch(table, np.int64(copies.words[slot + _AHEAD]) * step, width)
-        source, target = np.int64(copies.words[slot]) * step, slot * step
-        for d in range(step):
-            copies.rows[target + d] = table[source + d]
+        copy_row(copies.rows, slot * step, table, np.int64(copies.words[slot]) * step, width)
 
 
 @trained
@@ -118,9 +128,8 @@ def take_differences(table: Floats, copies: Copies, width: Width) -> None:
     for slot in range(size):
         if slot + _AHEAD < size:
             prefetch(table, np.int64(copies.words[slot + _AHEAD]) * step, width)
-        source, target = np.int64(copies.words[slot]) * step, slot * step
-        for d in range(step):
-            copies.rows[target + d] -= table[source + d]
+        source = np.int64(copies.words[slot]) * step
+        add_row(copies.rows, slot * step, table, source, np.float32(-1), width)
         copies.slots[copies.words[slot]] = -1
 
 
@@ -146,8 +155,7 @@ def add_differences(table: Floats, copies: Copies, changes: Int32s, part: int, p
         if (word // _TOGETHER) % parts == part:
             mean, few = np.float32(1) / np.float32(changes[word, 0]), np.float32(_FEW) / np.float32(changes[word, 1])
             share = max(mean, min(np.float32(1), few))
-            for d in range(step):
-                table[word * step + d] += share * copies.rows[slot * step + d]
+            add_row(table, word * step, copies.rows, slot * step, np.float32(share), width)
 
 
 @trained

@@ -370,6 +370,56 @@ lanes need to be summed.
 """
 
 
+def _type_copy_row(
+    typing: Any, table: Any, at: Any, others: Any, row: Any, width: Any
+) -> tuple[Any, Callable[..., Any]]:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        target = _address(context, builder, signature.args[0], args[0], args[1])
+        source = _address(context, builder, signature.args[2], args[2], args[3])
+        for part in range(width.count):
+            _store(builder, _load(builder, source, part), target, part)
+        return context.get_dummy_value()
+
+    return types.void(table, types.int64, others, types.int64, width), generate
+
+
+copy_row: Callable[[Floats, Place, Floats, Place, Width], None] = cast(Any, intrinsic(_type_copy_row))
+"""``copy_row(table, at, others, row, width)``: the row of `table` at `at` becomes that of `others` at `row`."""
+
+
+def _type_clear_row(typing: Any, table: Any, at: Any, width: Any) -> tuple[Any, Callable[..., Any]]:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        target = _address(context, builder, signature.args[0], args[0], args[1])
+        for part in range(width.count):
+            _store(builder, ir.Constant(_VECTOR, [ir.Constant(_FLOAT, 0.0)] * LANES), target, part)
+        return context.get_dummy_value()
+
+    return types.void(table, types.int64, width), generate
+
+
+clear_row: Callable[[Floats, Place, Width], None] = cast(Any, intrinsic(_type_clear_row))
+"""``clear_row(table, at, width)``: the row of `table` at `at` becomes zeros."""
+
+
+def _type_add_row(
+    typing: Any, table: Any, at: Any, others: Any, row: Any, weight: Any, width: Any
+) -> tuple[Any, Callable[..., Any]]:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        target = _address(context, builder, signature.args[0], args[0], args[1])
+        source = _address(context, builder, signature.args[2], args[2], args[3])
+        times = _repeat(builder, args[4])
+        for part in range(width.count):
+            value = _multiply_add(builder, times, _load(builder, source, part), _load(builder, target, part))
+            _store(builder, value, target, part)
+        return context.get_dummy_value()
+
+    return types.void(table, types.int64, others, types.int64, types.float32, width), generate
+
+
+add_row: Callable[[Floats, Place, Floats, Place, np.float32, Width], None] = cast(Any, intrinsic(_type_add_row))
+"""``add_row(table, at, others, row, weight, width)``: `weight` times the row of `others` at `row` is added."""
+
+
 def _type_prefetch(typing: Any, table: Any, at: Any, width: Any) -> tuple[Any, Callable[..., Any]]:
     parts = width.count
 

@@ -39,6 +39,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from embedkit.kernels.marks import add_marks, at_most, clear_marks, new_marks
 from embedkit.kernels.rounds import (
     LOSS,
     PAIRS,
@@ -58,6 +59,7 @@ from embedkit.kernels.simd import (
     Integers,
     Width,
     add_rows,
+    copy_row,
     dots,
     new_array,
     new_table,
@@ -136,7 +138,7 @@ class Scratch(NamedTuple):
 
     The numbers of pairs with neighbours are kept input by input in `products`, `chances` and `losses` (beginning at
     ``offsets``), those with negatives in `negative_products` and so on, negative by negative. `steps` are those of the
-    neighbours, by neighbour and input.
+    neighbours, by neighbour and input; `marks`, of rows that are looked for.
     """
 
     copies: Floats
@@ -153,6 +155,7 @@ class Scratch(NamedTuple):
     negative_chances: Floats
     negative_losses: Floats
     loss_columns: Floats
+    marks: Integers
 
 
 def new_scratch(plan: Plan, dimension: int) -> Scratch:
@@ -182,6 +185,7 @@ def new_scratch(plan: Plan, dimension: int) -> Scratch:
         negative_chances=numbers(plan.shared * lanes),
         negative_losses=numbers(plan.shared * lanes),
         loss_columns=numbers(lanes),
+        marks=new_marks(),
     )
 
 
@@ -230,11 +234,10 @@ def _train_ring(
     first, last, out = work.buffer.first, work.buffer.last, work.output_rows
     low, high = max(first[begin], begin - far), min(last[end - 1], end + far)
     rows, offsets, chances, steps = scratch.rows, scratch.offsets, scratch.chances, scratch.steps
+    marks = scratch.marks
 
     for i in range(n):
-        source, target = work.input_rows[begin + i], i * step
-        for d in range(step):
-            scratch.copies[target + d] = inputs[source + d]
+        copy_row(scratch.copies, i * step, inputs, work.input_rows[begin + i], width)
     transpose(scratch.copies, scratch.columns, block, width)
 
     # Inner products: of each input with its neighbours, and of all inputs with all negatives.
@@ -268,17 +271,21 @@ def _train_ring(
     for k in range(pairs):
         chances[k] = rate * (np.float32(1) - chances[k])
     most = np.float32(MOST_AT_ALL * _BOUNDED_AT / max(float(rate) * (1 + plan.negative), 1e-9))
+    add_marks(marks, work.input_rows, begin, end)
     for i in range(n):
         # A word that comes again and again, as "na na na na", would be moved by all of its pairs at once.
-        m, times = offsets[i + 1] - offsets[i], 0
-        for k in range(n):
-            times += work.input_rows[begin + k] == work.input_rows[begin + i]
-        if times * m > most:
-            share = most / np.float32(times * m)
-            for k in range(offsets[i], offsets[i + 1]):
-                chances[k] *= share
-            for s in range(shared):
-                scratch.negative_chances[s * size + i] *= share
+        m = offsets[i + 1] - offsets[i]
+        if at_most(marks, work.input_rows[begin + i]) * m > most:
+            times = 0
+            for k in range(n):
+                times += work.input_rows[begin + k] == work.input_rows[begin + i]
+            if times * m > most:
+                share = most / np.float32(times * m)
+                for k in range(offsets[i], offsets[i + 1]):
+                    chances[k] *= share
+                for s in range(shared):
+                    scratch.negative_chances[s * size + i] *= share
+    clear_marks(marks, work.input_rows, begin, end)
     for i in range(size):
         m = offsets[i + 1] - offsets[i] if i < n else 0
         scratch.weights[i] = np.float32(m * plan.negative) / np.float32(shared)
@@ -287,13 +294,11 @@ def _train_ring(
         for i in range(size):
             loss_columns[i] += scratch.weights[i] * scratch.negative_losses[at + i]
             scratch.negative_chances[at + i] *= -rate * scratch.weights[i]
+    add_marks(marks, out, low, high)
     for s in range(shared):
         # A negative that is somebody's neighbour is left out there.
         row = work.negative_rows[negatives + s]
-        found = False
-        for j in range(low, high):
-            found |= out[j] == row
-        if found:
+        if at_most(marks, row) > 0:
             for i in range(n):
                 times, m = 0, offsets[i + 1] - offsets[i]
                 for k in range(offsets[i], offsets[i + 1]):
@@ -302,6 +307,7 @@ def _train_ring(
                     share, at = np.float32(times) / np.float32(m), s * size + i
                     loss_columns[i] -= scratch.weights[i] * share * scratch.negative_losses[at]
                     scratch.negative_chances[at] *= np.float32(1) - share
+    clear_marks(marks, out, low, high)
     for i in range(size):
         sums[LOSS] += loss_columns[i]
     sums[PAIRS] += pairs
