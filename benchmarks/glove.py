@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import statistics
 import subprocess
 import tempfile
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import plain_glove
-from benchmarks.report import Stopwatch, write
+from benchmarks.report import Stopwatch, cpu_of_children, write
 from benchmarks.training import judge, slice_of_text
 from embedkit import Cooccurrence, Corpus, Embedding, GloVe, read
 from embedkit.kernels.cooccurrence import Counts
@@ -28,11 +27,6 @@ from embedkit.kernels.glove import new_vectors
 
 SIZE, EPOCHS, PLAIN_EPOCHS, SEED = 25_000_000, 10, 2, 1
 OPTIONS: dict[str, Any] = {"x_max": 10.0, "alpha": 0.75, "eta": 0.05}
-
-
-def cpu_of_children() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def by_stanford(programs: Path, text: Path, folder: Path) -> tuple[float, float, float, Embedding]:

@@ -6,6 +6,7 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import resource
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,11 @@ class Stopwatch:
 
     def __str__(self) -> str:
         return f"{self.wall:.1f} | {self.cpu:.1f}"
+
+
+def cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def processor() -> str:

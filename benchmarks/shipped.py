@@ -33,9 +33,12 @@ SKIP_GRAM: dict[str, Any] = {"sg": 1, **COMMON}
 SETTINGS: dict[str, Word2Vec | GloVe] = {
     "sg-200-w5-e8": Word2Vec(vector_size=200, window=5, epochs=8, **SKIP_GRAM),
     "sg-200-w8-e8": Word2Vec(vector_size=200, window=8, epochs=8, **SKIP_GRAM),
+    "sg-200-w8-e8-a3": Word2Vec(vector_size=200, window=8, epochs=8, alpha=0.03, **SKIP_GRAM),
     "sg-200-w8-e8-s4": Word2Vec(vector_size=200, window=8, epochs=8, sample=1e-4, **SKIP_GRAM),
+    "sg-300-w8-e8-a3": Word2Vec(vector_size=300, window=8, epochs=8, alpha=0.03, **SKIP_GRAM),
     "sg-300-w8-e8": Word2Vec(vector_size=300, window=8, epochs=8, **SKIP_GRAM),
-    "sg-250-w10-e8": Word2Vec(vector_size=250, window=10, epochs=8, **SKIP_GRAM),
+    "sg-300-w8-e8-a5": Word2Vec(vector_size=300, window=8, epochs=8, alpha=0.05, **SKIP_GRAM),
+    "sg-300-w10-e12": Word2Vec(vector_size=300, window=10, epochs=12, **SKIP_GRAM),
     "glove-200-w10-e15": GloVe(vector_size=200, window=10, epochs=15, **COMMON),
 }
 

@@ -2,7 +2,8 @@
 
 The text comes from the folder of real data ($EMBEDKIT_DATA, else ../shared/data). gensim trains in its fastest mode
 (corpus_file), at two learning rates of which the better one counts; both have one thread, and take turns. Differences
-of quality come with their intervals by paired bootstrap over the word pairs. Run from the root:
+of quality come with their intervals by paired bootstrap over the word pairs. If $WORD2VEC_BIN names the program that
+word2vec.c makes, it trains once for each setting, beside the first seed. Run from the root:
 python -m benchmarks.training [MEGABYTES] [SEEDS] [SETTINGS]
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -18,10 +20,11 @@ from typing import Any, NamedTuple
 
 from gensim.models import Word2Vec as GensimWord2Vec
 
-from benchmarks.report import Stopwatch, write
+from benchmarks.report import Stopwatch, cpu_of_children, write
 from embedkit import Corpus, Embedding, Word2Vec
 from embedkit.evaluation import compare, evaluate_analogies, evaluate_similarity, read_pairs, read_questions
 from embedkit.files.opening import opened
+from embedkit.formats import read
 from embedkit.text import EncodedCorpus
 
 DATA = Path(os.environ.get("EMBEDKIT_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -105,21 +108,37 @@ def by_embedkit(corpus: EncodedCorpus, parameters: dict[str, Any], seed: int) ->
     return watch.cpu / EPOCHS, vectors
 
 
+def by_word2vec_c(program: str, path: Path, parameters: dict[str, Any]) -> tuple[float, Embedding]:
+    """With its own defaults for what is not told; its vocabulary is counted before."""
+    words, target = path.with_name("words.txt"), path.with_name("vectors.bin")
+    options = ["-train", path, "-cbow", 1 - parameters["sg"], "-size", parameters["vector_size"], "-window", 5,
+               "-negative", 5, "-hs", 0, "-sample", 1e-3, "-min-count", 5, "-iter", EPOCHS, "-threads", 1, "-binary", 1,
+               "-debug", 0]  # fmt: skip
+
+    def run(*more: object) -> None:
+        subprocess.run([program, *map(str, options), *map(str, more)], check=True, stdout=subprocess.DEVNULL)
+
+    run("-save-vocab", words)
+    before = cpu_of_children()
+    run("-read-vocab", words, "-output", target)
+    vectors = read(target)
+    return (cpu_of_children() - before) / EPOCHS, vectors.filter(lambda word: word != "</s>")
+
+
 def main() -> None:
     load = os.getloadavg()
     size = int(float(sys.argv[1]) * 1e6) if len(sys.argv) > 1 else 40_000_000
     seeds = range(1, 1 + (int(sys.argv[2]) if len(sys.argv) > 2 else 3))
     settings = SETTINGS[: int(sys.argv[3])] if len(sys.argv) > 3 else SETTINGS
-    quality = judge()
+    quality, program = judge(), os.environ.get("WORD2VEC_BIN")
     heads = ["", "CPU s an epoch", "times embedkit's", "analogies, %", "embedkit's less it", "WordSim-353"]
     lines = [f"| {' | '.join([*heads, heads[4]])} |", "|---" * 7 + "|"]
     with tempfile.TemporaryDirectory() as name:
-        path, small = Path(name) / "text.txt", Path(name) / "small.txt"
+        path = Path(name) / "text.txt"
         slice_of_text(path, size)
-        small.write_text("a b c d e f\n" * 20)
         corpus = Corpus(path).encode(Path(name) / "encoded.safetensors")
         for setting in settings:
-            Word2Vec(**setting.parameters).fit(Corpus(small).encode(small.with_suffix(".safetensors")))  # compiles
+            Word2Vec(**setting.parameters, epochs=1).fit(corpus)  # compiles
             found: dict[str, list[Trained]] = {}
             compared: dict[str, list[tuple[Behind, Behind]]] = {}
             for seed in seeds:
@@ -129,10 +148,14 @@ def main() -> None:
                     cpu, vectors = by_gensim(path, setting.parameters, rate, seed)
                     found.setdefault(f"gensim, alpha {rate}", []).append(Trained(cpu, *quality(vectors)))
                     compared.setdefault(f"gensim, alpha {rate}", []).append(differences(mine, vectors))
+                if program and seed == seeds[0]:
+                    cpu, vectors = by_word2vec_c(program, path, setting.parameters)
+                    found["word2vec.c"] = [Trained(cpu, *quality(vectors))]
+                    compared["word2vec.c"] = [differences(mine, vectors)]
                 print(setting.name, {way: runs[-1] for way, runs in found.items()}, flush=True)
             ours = found["embedkit"]
             for way, runs in found.items():
-                ratio = statistics.median(run.cpu / mine.cpu for run, mine in zip(runs, ours, strict=True))
+                ratio = statistics.median(run.cpu / mine.cpu for run, mine in zip(runs, ours, strict=False))
                 times, analogies, similarity = (
                     " ".join(f"{getattr(run, field) * scale:.{digits}f}" for run in runs)
                     for field, scale, digits in (("cpu", 1, 1), ("analogies", 100, 1), ("similarity", 1, 3))
@@ -150,7 +173,8 @@ def main() -> None:
         f"The first {size / 1e6:g} MB of enwiki15-b ({corpus.tokens:,} tokens), {EPOCHS} epochs, window 5, 5 negative "
         f"samples, min_count 5, one thread each; means over {len(seeds)} seeds (each in brackets), ratios as their "
         f"median. Counting words is left out of both. Analogies: questions-words.txt, {RESTRICT:,} frequent words. "
-        "Differences: means over the seeds, of the 95 % intervals' ends too (paired bootstrap over word pairs)."
+        "Differences: means over the seeds, of the 95 % intervals' ends too (paired bootstrap over word pairs). "
+        "word2vec.c, if it is there, trained once."
         "\n\n" + "\n".join(lines)
     )  # fmt: skip
     write("training", "word2vec training", "python -m benchmarks.training " + " ".join(sys.argv[1:]),
