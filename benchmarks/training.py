@@ -3,7 +3,8 @@
 The text comes from the folder of real data ($EMBEDKIT_DATA, else ../shared/data). gensim trains in its fastest mode
 (corpus_file), at two learning rates of which the better one counts; both have one thread, and take turns. Differences
 of quality come with their intervals by paired bootstrap over the word pairs. If $WORD2VEC_BIN names the program that
-word2vec.c makes, it trains once for each setting, beside the first seed. Run from the root:
+word2vec.c makes, it trains once for each setting, beside the first seed. (The source on GitHub makes one pass whatever
+-iter says, as it never takes its mark of the file's end back: set ``eof = 0`` where a pass ends.) Run from the root:
 python -m benchmarks.training [MEGABYTES] [SEEDS] [SETTINGS]
 """
 
