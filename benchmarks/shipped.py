@@ -36,9 +36,9 @@ SETTINGS: dict[str, Word2Vec | GloVe] = {
     "sg-200-w8-e8-a3": Word2Vec(vector_size=200, window=8, epochs=8, alpha=0.03, **SKIP_GRAM),
     "sg-200-w8-e8-s4": Word2Vec(vector_size=200, window=8, epochs=8, sample=1e-4, **SKIP_GRAM),
     "sg-300-w8-e8-a3": Word2Vec(vector_size=300, window=8, epochs=8, alpha=0.03, **SKIP_GRAM),
-    "sg-300-w8-e8": Word2Vec(vector_size=300, window=8, epochs=8, **SKIP_GRAM),
+    "sg-300-w8-e8-a2": Word2Vec(vector_size=300, window=8, epochs=8, alpha=0.02, **SKIP_GRAM),
     "sg-300-w8-e8-a5": Word2Vec(vector_size=300, window=8, epochs=8, alpha=0.05, **SKIP_GRAM),
-    "sg-300-w10-e12": Word2Vec(vector_size=300, window=10, epochs=12, **SKIP_GRAM),
+    "cbow-300-w8-e8": Word2Vec(sg=0, vector_size=300, window=8, epochs=8, **COMMON),
     "glove-200-w10-e15": GloVe(vector_size=200, window=10, epochs=15, **COMMON),
 }
 
