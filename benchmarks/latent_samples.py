@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,7 +88,8 @@ def measured(
     real: images.Images,
     seeds: Sequence[int],
     epochs: Callable[[int], int],
-) -> dict[str, list[Row]]:
+) -> Iterator[dict[str, list[Row]]]:
+    """All rows so far, after each seed."""
     some = train.sample(SAMPLES, random_state=0).pixels
     found = {"real images (of training)": [Row(judge_samples(judges, real, some), _sharp(some), None, 0.0)]}
     for seed in seeds:
@@ -102,7 +103,7 @@ def measured(
                 key = name if how is None else f"{name}: {how}"
                 found.setdefault(key, []).append(row)
                 print(seed, key, [round(verdict.distance, 1) for verdict in row.verdicts], row[1:], flush=True)
-    return found
+        yield found
 
 
 def _sharp(pictures: Pictures) -> float:
@@ -165,20 +166,21 @@ def main() -> None:
     real = data[part]
     judges = [train_judge(data["train"], random_state=100 + number, device="cpu") for number in range(JUDGES)]
     accuracy = ", ".join(f"{judge.accuracy(real, real.classes):.4f}" for judge in judges if real.classes is not None)
-    found = measured(judges, data["train"], real, seeds, lambda n: max(1, round(n * factor)))
-    body = (
-        f"{SAMPLES:,} samples each beside the {len(real):,} images of the {part} part; means over {len(seeds)} "
-        "seed(s), of total variation the largest and of classes the fewest that any judge saw. The judges are LeNets "
-        f"(accuracy {accuracy}); distance: Frechet distance of their {FEATURES} features; classes: those with a tenth "
-        "of their share among real images or more; error: mean squared error of reconstructions of the same part; "
-        "sharpness: variance of the Laplacian. Every choice (architecture, rates, weights) was made on the validation "
-        "part.\n\n" + "\n".join([*table(found), "", *claims(found)])
-    )
-    command = "python -m benchmarks.latent_samples " + " ".join(sys.argv[1:])
-    if part == "test" and factor == 1:
-        write("latent_samples", "Samples of latent models", command, ["numpy", "torch", "embedkit"], load, body)
-    else:
-        print(body)
+    for found in measured(judges, data["train"], real, seeds, lambda n: max(1, round(n * factor))):
+        done = len(found["VAE: prior"])
+        body = (
+            f"{SAMPLES:,} samples each beside the {len(real):,} images of the {part} part; means over {done} seed(s), "
+            "of total variation the largest and of classes the fewest that any judge saw. The judges are LeNets "
+            f"(accuracy {accuracy}); distance: Frechet distance of their {FEATURES} features; classes: those with a "
+            "tenth of their share among real images or more; error: mean squared error of reconstructions of the same "
+            "part; sharpness: variance of the Laplacian. Every choice (architecture, rates, weights) was made on the "
+            "validation part.\n\n" + "\n".join([*table(found), "", *claims(found)])
+        )
+        if part == "test" and factor == 1:  # after each seed: a run that is broken off has measured something
+            command = f"python -m benchmarks.latent_samples {done}"
+            write("latent_samples", "Samples of latent models", command, ["numpy", "torch", "embedkit"], load, body)
+        else:
+            print(body)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 import numpy.typing as npt
+from click.core import ParameterSource
 
 from embedkit.errors import BadInput, printable
+from embedkit.files.atomic import check_place
 from embedkit.formats.named_columns import NAMED_FORMATS, NamedFormat, write_named
 from embedkit.labels import Labels
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from embedkit.latent.findings import Findings
 
 METHODS = {"autoencoder": "Autoencoder", "vae": "VAE", "aae": "AdversarialAutoencoder", "pca": "PCA"}
+_LEARNING = ("normal", "method", "measure", "false_alarms", "calibration", "save")
 _NOISE = 0.3  # of the denoising autoencoder that is the default
 _SHOWN = 5  # of the worst, on stderr
 
@@ -47,8 +50,11 @@ _SHOWN = 5  # of the worst, on stderr
 @click.option("--normal", default=None, metavar="DATA", shell_complete=data_sets,
               help="Rows to learn from what is normal; by default DATA.")  # fmt: skip
 @click.option("--method", type=click.Choice(list(METHODS)), default="autoencoder", help="What is trained.")
-@click.option("--model", default=None, type=click.Path(path_type=Path), help="A model that is trained, instead.")
-@click.option("--save-model", default=None, type=click.Path(path_type=Path), help="Keep what was trained, for --model.")
+@click.option("--model", default=None, type=click.Path(path_type=Path), help="A model that is trained, instead; or a "
+              "detector from --save, by which DATA is scored and nothing learned.")  # fmt: skip
+@click.option("--save", default=None, type=click.Path(path_type=Path),
+              help="Keep the detector, its threshold and baselines with it, for --model.")  # fmt: skip
+@click.option("--save-model", default=None, type=click.Path(path_type=Path), help="Keep the model alone, for --model.")
 @click.option("--dims", "n_components", default=None, type=click.IntRange(min=1),
               help="Numbers in a code.  [default: 32, or half the columns]")  # fmt: skip
 @click.option("--epochs", default=None, type=click.IntRange(min=1), help="Passes over the rows.  [default: the "
@@ -64,8 +70,9 @@ _SHOWN = 5  # of the worst, on stderr
 @click.option("--seed", "random_state", default=0, help="Seed.")
 @model_options
 @data_options
-def anomalies(data: str, output: Path, chosen: NamedFormat | None, png: Path | None, normal: str | None,
-              truth: str | None, guilty: int, **given: Any) -> None:  # fmt: skip
+@click.pass_context
+def anomalies(ctx: click.Context, /, data: str, output: Path, chosen: NamedFormat | None, png: Path | None,
+              normal: str | None, truth: str | None, guilty: int, **given: Any) -> None:  # fmt: skip
     """Score the rows of DATA, say which are anomalies, and which columns are guilty.
 
     A model learns what rows have in common; what it reconstructs badly is unlike the others. The threshold is set on
@@ -78,24 +85,37 @@ def anomalies(data: str, output: Path, chosen: NamedFormat | None, png: Path | N
     embedkit anomalies data.csv --method pca -o scores.csv
     embedkit anomalies data.csv --epochs 20 --png scores.png -o scores.csv
     embedkit anomalies data.csv --normal normal.csv --method pca -o scores.csv
+    embedkit anomalies data.csv --method pca --save kept.safetensors -o s.csv
     """  # noqa: D301  # click's sign for lines that stay
     chosen = checked_table_format(output, chosen)
     checked_png(png)
-    if truth is not None and normal is None:
+    for place in (given["save"], given["save_model"]):
+        if place is not None:
+            check_place(place)
+    if truth is not None and normal is None and given["model"] is None:
         raise click.UsageError("--truth needs --normal DATA: rows that were learned from tell nothing")
     if given["model"] is not None and (given["n_components"] or given["epochs"] or given["save_model"]):
         raise click.UsageError("--dims, --epochs and --save-model are for training, and --model is trained")
     if given["method"] == "pca" and (given["epochs"] or given["save_model"]):
         raise click.UsageError("--epochs and --save-model are for models that are trained, not for pca")
     reading: dict[str, Any] = {name: given.pop(name) for name in DATA_PARAMETERS}
-    model = None if given["model"] is None else open_model(given["model"], given["device"], given["n_jobs"])
+    model: Any = None
+    if given["model"] is not None:
+        model = open_model(given["model"], given["device"], given["n_jobs"], detector=True)
+    saved = hasattr(model, "offset_")  # a detector
+    if saved:
+        _refuse_learning(ctx)
+    elif truth is not None and normal is None:
+        raise click.UsageError("--truth needs --normal DATA: rows that were learned from tell nothing")
     reading |= {"seed": given["random_state"], "model": model}
     known = None if truth is None else truth.partition("=")
     rows = open_data(data, **reading, kept=_kept(known))
     learned = rows if normal is None else open_data(normal, **_alike(reading, rows))
-    detector = _detector(model, learned, given).fit(learned.rows)
+    detector = model if saved else _detector(model, learned, given).fit(learned.rows)
     if given["save_model"] is not None:
         detector.model_.save(given["save_model"])
+    if given["save"] is not None:
+        detector.save(given["save"])
     found = detector.examine(rows.rows, n_guilty=guilty)
     if rows.names is not None:
         found = replace(found, features=rows.names)
@@ -103,11 +123,23 @@ def anomalies(data: str, output: Path, chosen: NamedFormat | None, png: Path | N
     marked = None if known is None else _marked(rows, known[0], known[2] if known[1] else None)
     if png is not None:
         _draw(found, detector, rows, marked, png)
-    _tell(detector, found, learned, rows, output)
+    _tell(found, detector, output, alone=learned is rows and not saved)
     if marked is not None:
         _tell_report(detector, rows, marked)
     if given["save_model"] is not None:
         click.echo(f"wrote the model to {given['save_model']}: --model takes it", err=True)
+    if given["save"] is not None:
+        click.echo(f"wrote the detector to {given['save']}: --model takes it", err=True)
+
+
+def _refuse_learning(ctx: click.Context) -> None:
+    """Refuse options of what a detector that was saved has learned already."""
+    for name in _LEARNING:
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = f"--{name.replace('_', '-')}"
+            raise click.UsageError(
+                f"{option} is for learning what is normal, and the detector in --model has learned it"
+            )
 
 
 def _kept(known: tuple[str, str, str] | None) -> str | None:
@@ -177,7 +209,8 @@ def _draw(
     save_figure(anomaly_histogram(found, anomalous=marked, pictures=pictures), png)
 
 
-def _tell(detector: AnomalyDetector, found: Findings, learned: Data, rows: Data, output: Path) -> None:
+def _tell(found: Findings, detector: AnomalyDetector, output: Path, *, alone: bool) -> None:
+    """Say what was found, on stderr; `alone` if what is normal was learned from the same rows."""
     low, high = detector.false_alarm_interval_
     click.echo(
         f"{int(found.anomalous.sum()):,} of {len(found):,} rows are anomalies; of normal ones "
@@ -192,7 +225,7 @@ def _tell(detector: AnomalyDetector, found: Findings, learned: Data, rows: Data,
         click.echo(f"of these the baselines call so: {', '.join(agree)}", err=True)
     for row in found.worst(_SHOWN).tolist():
         click.echo(f"  {_described(found, row)}", err=True)
-    if learned is rows:
+    if alone:
         click.echo(
             "what is normal was learned from these rows: those learned from look more normal than new ones will "
             "(--normal DATA takes others)",

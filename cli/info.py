@@ -22,7 +22,8 @@ from .output import Printer, format_option
 def info(file: Path | None, verify: bool, style: str) -> None:
     """Tell what FILE holds and where it comes from; by default $EMBEDKIT_VECTORS, else the shipped vectors.
 
-    FILE holds vectors of any format, an encoded corpus, a trainer or a latent model, or a checkpoint of either.
+    FILE holds vectors of any format, an encoded corpus, a trainer or a latent model, a checkpoint of either, or a
+    detector or classifier that was saved.
 
     \b
     embedkit info
@@ -45,6 +46,10 @@ def _facts(found: Any) -> list[tuple[str, Any]]:
         return [*found.statistics().items(), *_flat(found.provenance)]
     if hasattr(found, "kind_"):
         return list(_facts_of_model(found))
+    if hasattr(found, "offset_"):
+        return list(_facts_of_detector(found))
+    if hasattr(found, "classes_"):
+        return list(_facts_of_classifier(found))
     embedding = getattr(found, "embedding_", getattr(found, "embedding", found))  # trainers and ensembles have one
     return [
         ("labels", len(embedding)),
@@ -70,6 +75,39 @@ def _facts_of_model(model: Any) -> Iterator[tuple[str, Any]]:
         entry = history[model.best_epoch_ - 1]
         yield from _flat({name: value for name, value in entry.items() if not isinstance(value, list)}, "history.")
     yield from _flat(model.get_params(), "parameters.")
+
+
+def _facts_of_detector(detector: Any) -> Iterator[tuple[str, Any]]:
+    """What is worth telling of a detector of anomalies."""
+    low, high = detector.false_alarm_interval_
+    yield "detector", type(detector).__name__
+    yield from _of_rows(detector)
+    yield "threshold", str(detector.offset_)
+    yield "false alarms", f"{detector.false_alarm_rate_:.3g}, this threshold {low:.3g} to {high:.3g}"
+    yield "rows held out", len(detector.calibration_rows_)
+    yield from _flat({k: v for k, v in detector.get_params(deep=False).items() if k != "model"}, "parameters.")
+    yield from _inside(detector.model_, "model")
+
+
+def _facts_of_classifier(classifier: Any) -> Iterator[tuple[str, Any]]:
+    """What is worth telling of a classifier on codes."""
+    yield "classifier", type(classifier).__name__
+    yield from _of_rows(classifier)
+    yield "classes", ", ".join(map(str, classifier.classes_))
+    yield from _flat({k: v for k, v in classifier.get_params(deep=False).items() if k != "encoder"}, "parameters.")
+    yield from _inside(classifier.encoder, "encoder")
+
+
+def _of_rows(estimator: Any) -> Iterator[tuple[str, Any]]:
+    yield "numbers in a row", estimator.n_features_in_
+    names = getattr(estimator, "feature_names_in_", None)
+    yield "columns", None if names is None else ", ".join(names)
+
+
+def _inside(model: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """What is told of a model inside another: `name` before all of it."""
+    facts = _facts_of_model(model) if hasattr(model, "kind_") else [("model", type(model).__name__)]
+    yield from ((name if fact == "model" else f"{name}.{fact}", value) for fact, value in facts)
 
 
 def _weights(model: Any) -> Iterator[Any]:

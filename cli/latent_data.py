@@ -151,13 +151,14 @@ def open_data(
     seed
         Of the draw of `sample`.
     model
-        The fitted model that they are for: it knows columns and colours.
+        The fitted model or detector that they are for: it knows columns and colours.
     pictures
         The rows of a table are pictures: whole numbers from 0 to 255 are then taken for bytes.
     kept
         A column of a table that is no feature, whatever it holds.
     """
-    shape: tuple[int, ...] = () if model is None else model.kind_.shape
+    kind = getattr(model, "kind_", getattr(model, "_kind", None))  # of a model, of a detector
+    shape: tuple[int, ...] = () if kind is None else kind.shape
     known = getattr(model, "feature_names_in_", None)
     wanted = listed(features) or (None if known is None else list(known))
     table = Table(label, listed(columns) or None, wanted)
@@ -330,25 +331,36 @@ def _classes_in(path: Path) -> Array:
         raise BadFile(path, str(error)) from None
 
 
-def open_model(path: Path, device: str = "auto", n_jobs: int | None = None, verb: str = "transform") -> Any:
-    """The latent model in a file, on a device; it has to have a verb."""
+def open_model(
+    path: Path, device: str = "auto", n_jobs: int | None = None, verb: str = "transform", *, detector: bool = False
+) -> Any:
+    """The latent model in a file, on a device; it has to have a verb. With `detector` it may be a detector of them."""
     from embedkit import load
-    from embedkit.latent.moving import move
 
     try:
         model = load(path)
     except BadFile as error:
         raise helped(error, path, "model") from error
     kind = type(model).__name__
+    if detector and kind == "AnomalyDetector":
+        if hasattr(model.model_, "kind_"):
+            _set_up(model.model_, device, n_jobs)
+        return model
     if not hasattr(model, "kind_"):
         what = "an autoencoder, a VAE, an adversarial autoencoder or a GAN was expected"
         raise BadFile(path, f"holds {'vectors' if kind == 'Embedding' else f'a {kind}'}: {what}")
     if not hasattr(model, verb):
         raise BadFile(path, f"holds a {kind}, which has no encoder: it makes rows (embedkit generate), and no codes")
+    _set_up(model, device, n_jobs)
+    return model
+
+
+def _set_up(model: Any, device: str, n_jobs: int | None) -> None:
+    from embedkit.latent.moving import move
+
     move(model, device)
     if n_jobs is not None:
         model.set_params(n_jobs=n_jobs)
-    return model
 
 
 def about_model(model: Any, path: Path, verb: str) -> dict[str, Any]:

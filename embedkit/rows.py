@@ -14,7 +14,13 @@ from embedkit.errors import BadInput, printable
 
 
 def check_kind(rows: Any) -> None:
-    """Refuse dates and times, which numpy and scikit-learn turn into numbers of days or nanoseconds unasked."""
+    """Refuse dates and times, which numpy and scikit-learn turn into numbers of days or nanoseconds unasked.
+
+    And pictures, which are no rows yet.
+    """
+    images = sys.modules.get("embedkit.images")  # whoever has some has imported it
+    if images is not None and isinstance(rows, images.Images):
+        raise BadInput("rows of numbers were expected, not Images: their to_embedding() makes such rows")
     found: Any = getattr(rows, "dtypes", getattr(rows, "dtype", None))
     for dtype in found if hasattr(found, "__iter__") else [found]:
         if getattr(dtype, "kind", None) in ("m", "M"):

@@ -397,12 +397,49 @@ def test_anomalies_train_a_model_that_can_be_kept(run: Run, made: Path) -> None:
     assert (ran.code, "0 of 120 rows are known as anomalies" in ran.err) == (4, True)
 
 
+@pytest.mark.parametrize("method", [["--method", "pca", "--dims", "2"], ["--epochs", "2"]], ids=["pca", "autoencoder"])
+def test_a_detector_that_was_saved_scores_other_rows_by_the_same_threshold(
+    run: Run, made: Path, method: list[str]
+) -> None:
+    today = ["anomalies", str(made / "today.csv"), "--truth", "fault"]
+    how = ["--normal", str(made / "sensors.csv"), "--measure", "error", "--seed", "3", "--jobs", "1"]
+    ran = run(*today, *how, *method, "--save", "detector", "-o", "a.csv")
+    assert (ran.code, "wrote the detector to detector: --model takes it" in ran.err) == (0, True), ran.err
+    again = run(*today, "--model", "detector", "--jobs", "1", "-o", "b.csv")
+    assert again.code == 0, again.err
+    assert Path("a.csv").read_text() == Path("b.csv").read_text()
+    assert "10 known anomalies among 50 normal rows" in again.err
+    assert "was learned from these rows" not in again.err
+    told = dict(line.split(None, 1) for line in run("info", "detector").out.splitlines() if " " in line)
+    assert told["detector"].strip() == "AnomalyDetector"
+    assert told["parameters.measure"].strip() == "error"
+    assert told["model"].strip() == ("PCA" if "pca" in method else "Autoencoder")
+    for option in (["--normal", str(made / "sensors.csv")], ["--measure", "error"], ["--save", "c"]):
+        ran = run(*today, "--model", "detector", *option, "-o", "c.csv")
+        assert (ran.code, f"{option[0]} is for learning what is normal" in ran.err) == (2, True)
+    ran = run("encode", "detector", str(made / "today.csv"), "-o", "codes.csv")
+    assert (ran.code, "holds a AnomalyDetector: an autoencoder" in ran.err) == (4, True)
+    ran = run("anomalies", "digits", "--model", "detector", "-o", "c.csv")
+    assert (ran.code, "Traceback" in ran.err) == (4, False)
+
+
+def test_info_tells_of_a_classifier(run: Run, digits: Images) -> None:
+    from embedkit.latent import EncoderClassifier
+
+    rows = digits.to_embedding()
+    EncoderClassifier(embedkit.PCA(4).fit(rows)).fit(rows, rows.columns["class"]).save("classifier")
+    told = dict(line.split(None, 1) for line in run("info", "classifier").out.splitlines() if " " in line)
+    assert told["classes"].strip() == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
+    assert (told["parameters.head"].strip(), told["encoder"].strip()) == ("linear", "PCA")
+
+
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
         (["--truth", "fault", "-o", "s.csv"], 2, "--truth needs --normal DATA"),
         (["--model", "m", "--epochs", "3", "-o", "s.csv"], 2, "--dims, --epochs and --save-model are for training"),
         (["--method", "pca", "--save-model", "m", "-o", "s.csv"], 2, "not for pca"),
+        (["--method", "pca", "--save", "no/such", "-o", "s.csv"], 4, "no/such"),
         (["-o", "s.npz"], 4, "say one of csv, tsv, parquet, jsonl"),
         (["-o", "-", "--format", "parquet"], 2, "stdout takes csv, tsv or jsonl, not parquet"),
         (["--false-alarms", "2", "--method", "pca", "-o", "s.csv"], 4, "false_alarms is a share between 0 and 1"),

@@ -37,6 +37,7 @@ from embedkit.errors import BadFile, TrainingDiverged
 from embedkit.formats.named_columns import NAMED_FORMATS, write_named
 from embedkit.formats.picture_files import write_array, write_image_folder
 from embedkit.formats.writing import FORMATS
+from embedkit.latent import AnomalyDetector, EncoderClassifier
 from embedkit.latent.training import Training
 from embedkit.progress import Progress
 from embedkit.text.kingdom import kingdom
@@ -208,6 +209,8 @@ def models(rows: Any, text: Corpus) -> Iterator[tuple[str, Save]]:
     for cls in (Autoencoder, VAE, AdversarialAutoencoder):
         yield cls.__name__, cls(2, **SMALL).fit(rows).save
     yield "GAN", GAN(2, **SMALL).fit(rows).save
+    yield "AnomalyDetector", AnomalyDetector(PCA(1)).fit(rows).save
+    yield "EncoderClassifier", EncoderClassifier(PCA(1).fit(rows)).fit(rows, np.arange(len(rows)) % 2).save
     yield "UMAP", UMAP(n_neighbors=5, n_epochs=5, random_state=0).fit(rows).save
     yield "EncodedCorpus", text.encode(cache=False).save
     yield "Cooccurrence", Cooccurrence.count(text, window=2).save
@@ -219,7 +222,7 @@ def test_models_of_every_kind(rows: Any, text: Corpus, folder: Path, failing_dis
         place = folder / name
         place.mkdir()
         assert fails_in_turn(save, place / "model", failing_disk) >= 8, name
-    assert len(saves) == 13
+    assert len(saves) == 15
 
 
 def test_a_corpus_that_is_encoded_to_a_file(text: Corpus, folder: Path, failing_disk: FailingDisk) -> None:

@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from embedkit import PCA, Embedder, Embedding
+from embedkit import PCA, Embedder, Embedding, images
 from embedkit.errors import BadInput
 
 Doubles = npt.NDArray[np.float64]
@@ -417,3 +417,10 @@ def test_batches_that_cannot_go_on_are_refused(rows: Doubles) -> None:
     assert np.allclose(pca.mean_, rows.mean(axis=0))
     # Fitting anew forgets the batches, and the other way round nothing is mixed.
     assert np.allclose(pca.fit(rows[:10]).mean_, rows[:10].mean(axis=0))
+
+
+def test_pictures_are_rows_only_when_they_are_made_such() -> None:
+    digits = images.named("digits").head(20)
+    with pytest.raises(BadInput, match=r"not Images: their to_embedding\(\) makes such rows"):
+        PCA(2).fit(digits)
+    assert PCA(2).fit_transform(digits.to_embedding()).vectors.shape == (20, 2)

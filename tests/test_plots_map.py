@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
@@ -316,3 +317,50 @@ def test_analogies_that_cannot_be_drawn(royals: Embedding) -> None:
             wrong()
     with pytest.raises(UnknownWord, match="nobody"):
         analogy_arrows(royals, [("king", "man", "nobody")])
+
+
+# -- into axes of one's own --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("colour", [None, "kind", "weight"])
+@pytest.mark.parametrize("density", [False, True])
+def test_maps_side_by_side_in_a_figure_of_ones_own(
+    cloud: Embedding, colour: str | None, density: bool, tmp_path: Path
+) -> None:
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    found = scatter_map(cloud, axes=right, colour=colour, density=density, notable=["p3"], title="one", caption="two")
+    figure.draw_without_rendering()
+    assert found is figure
+    assert found.left_out == []
+    assert not left.collections
+    assert not left.images
+    assert right.get_title(loc="left") == "one"
+    assert {text.get_text() for text in right.texts} == {"p3", "two"}
+    assert (right.get_legend() is not None) == (colour == "kind")
+    scales = 1 if colour == "weight" or (density and colour is None) else 0
+    assert len(figure.axes) == 2 + scales
+    if not density:
+        other = scatter_map(cloud, colour=colour, notable=0)
+        alone = other.axes[0]
+        assert np.array_equal(right.collections[0].get_offsets(), alone.collections[0].get_offsets())
+        other.draw_without_rendering()  # which looks up colours in scales
+        assert np.array_equal(right.collections[0].get_facecolor(), alone.collections[0].get_facecolor())
+    assert saved(figure, tmp_path / "two.png").std() > 5
+
+
+def test_a_part_of_a_figure_holds_a_map_and_axes_have_its_dimensions(
+    rng: np.random.Generator, cloud: Embedding, tmp_path: Path
+) -> None:
+    figure = Figure()
+    both: Any = figure.subfigures(1, 2)
+    one, two = both
+    assert scatter_map(cloud, axes=one.subplots(), notable=3) is figure
+    solid: Any = two.add_subplot(projection="3d")
+    deep = Embedding(None, rng.standard_normal((30, 3)))
+    assert scatter_map(deep, axes=solid, notable=0) is figure
+    assert saved(figure, tmp_path / "parts.png").std() > 5
+    with pytest.raises(BadInput, match="a map of 2 dimensions was given with axes of 3"):
+        scatter_map(cloud, axes=solid)
+    with pytest.raises(BadInput, match="a map of 3 dimensions was given with axes of 2"):
+        scatter_map(deep, axes=Figure().subplots())

@@ -33,9 +33,11 @@ from embedkit.labels import Labels
 # What a file may hold, and where the function `from_tensors` is that makes it of one.
 _HOMES = {
     "AdversarialAutoencoder": "embedkit.latent.model_file",
+    "AnomalyDetector": "embedkit.latent.detector_file",
     "Autoencoder": "embedkit.latent.model_file",
     "Embedding": __name__,
     "EncodedCorpus": "embedkit.text.encoded",
+    "EncoderClassifier": "embedkit.latent.classifier_file",
     "Ensemble": "embedkit.words.ensemble",
     "FastText": "embedkit.words.fasttext",
     "GAN": "embedkit.latent.model_file",

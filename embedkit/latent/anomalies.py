@@ -7,6 +7,7 @@ a net is for the data to say: principal components, a Gaussian and the nearest n
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Self, final, get_args
 
@@ -20,7 +21,7 @@ from embedkit.errors import BadInput
 from embedkit.kernels.exact import Doubles, Integers
 from embedkit.latent.baselines import Neighbours, fit_components, flat_rows, names_of_features, take_rows, validated
 from embedkit.latent.counting import Counting
-from embedkit.latent.data import Kind, array_of, is_images
+from embedkit.latent.data import Kind, array_of, is_frame, is_images
 from embedkit.latent.findings import AnomalyReport, Findings, findings, report
 from embedkit.rows import relabel
 
@@ -176,13 +177,33 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         self._usual = {
             name: self._counting.usual(np.concatenate(some), by_feature[name], values) for name, some in by_row.items()
         }
-        self._held = {name: np.sort(one) for name, one in self._scores(held_out, (OWN, *BASELINES))[0].items()}
-        self._k = max(math.floor(self.false_alarms * (held + 1) + 1e-9), 1)
-        self.calibration_scores_ = self._held[OWN]
-        self.offset_ = float(self.calibration_scores_[self._k - 1])
-        self.false_alarm_rate_ = self._k / (held + 1)
-        self.false_alarm_interval_ = _beta_interval(self._k, held + 1 - self._k)
+        scores = self._scores(held_out, (OWN, *BASELINES))[0]
+        rank = max(math.floor(self.false_alarms * (held + 1) + 1e-9), 1)
+        self._set_threshold({name: np.sort(one) for name, one in scores.items()}, rank)
         return self
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write what was learned to `path`, all or nothing; `embedkit.load` opens it, and it scores with the same bits.
+
+        Besides the model and the threshold, the file holds the rows, at most 20,000, that the nearest neighbours are
+        searched among: mind it where rows are confidential.
+
+        Parameters
+        ----------
+        path
+            The file.
+
+        Raises
+        ------
+        BadInput
+            The model is neither a latent one without nets of your own nor principal components.
+        BadFile
+            The file cannot be written.
+        """
+        from embedkit.latent.detector_file import save
+
+        check_is_fitted(self)
+        save(self, path)
 
     # -- scikit-learn's verbs of an outlier detector --------------------------------------------------------------
 
@@ -348,6 +369,15 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         # The components of a model that is scored in its own way are counted as they usually are.
         self._counting = Counting("error" if how == "own" else how, shape, float(sigma or 0))
 
+    def _set_threshold(self, held: dict[str, Doubles], rank: int) -> None:
+        """Have the threshold at the score of that rank, from 1, of (m,) scores held out, the lowest first."""
+        self._held, self._k = held, rank
+        self.calibration_scores_ = held[OWN]
+        m = len(self.calibration_scores_)
+        self.offset_ = float(self.calibration_scores_[rank - 1])
+        self.false_alarm_rate_ = rank / (m + 1)
+        self.false_alarm_interval_ = _beta_interval(rank, m + 1 - rank)
+
     def _scores(self, rows: Any, wanted: Sequence[str]) -> tuple[dict[str, Doubles], Doubles | None]:
         """How normal rows are by the methods wanted, and the parts of the model's score, (n, d), if it has any."""
         found: dict[str, list[Doubles]] = {name: [] for name in wanted}
@@ -377,7 +407,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
             back = np.asarray(model.inverse_transform(model.transform(given)))
             if hasattr(model, "kind_"):
                 back, given = (model.kind_.flat(one).astype(np.float64) for one in (back, given))
-            residuals[OWN] = back - given
+            residuals[OWN] = back - np.asarray(given, dtype=np.float64)
         return {name: self._counting.squares(residual) for name, residual in residuals.items()}
 
     def _flat(self, rows: Any) -> Doubles:
@@ -387,7 +417,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         """Rows as the model was fitted to them."""
         if _is_latent(self.model_):
             return rows
-        return flat_rows(rows) if self.prefit else self._flat(rows)
+        if self.prefit:  # with names, if it knows them: scikit-learn warns otherwise
+            return rows if is_frame(rows) and hasattr(self.model_, "feature_names_in_") else flat_rows(rows)
+        return self._flat(rows)
 
 
 def default_model(n: int, width: int, **parameters: Any) -> Any:

@@ -290,14 +290,10 @@ class LatentModel(BaseEstimator, Embedder[Any]):  # type: ignore[misc]  # scikit
         BadFile
             It cannot be written.
         """
-        from embedkit.latent.model_file import write
+        from embedkit.latent.model_file import save
 
         check_is_fitted(self)
-        state: State = self._state
-        used = {name: value.detach() for net_name, net in state.nets.items()
-                for name, value in _named(net_name, net)}  # fmt: skip
-        best = used if state.last is not None else None
-        write(type(self).__name__, state, path, state.last or used, best)
+        save(self, path)
 
     def restore(self, path: str | os.PathLike[str]) -> Self:
         """Have what was learned by a model with nets of the user's own, from its file; returns self.
@@ -446,11 +442,6 @@ def fingerprint(array: npt.NDArray[Any]) -> str:
     for start in range(0, len(array), 1024 * step):
         digest.update(np.ascontiguousarray(array[start : start + 1024 * step : step]).view(np.uint8).data)
     return digest.hexdigest()
-
-
-def _named(name: str, net: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    for key, value in net.state_dict().items():
-        yield f"{name}.{key}", value
 
 
 def _widths(name: str, value: Any) -> list[Any]:

@@ -172,6 +172,11 @@ class Neighbours:
         How many are looked at.
     seed
         Of the draw.
+
+    Attributes
+    ----------
+    rows
+        Those that are searched among.
     """
 
     def __init__(self, values: Doubles, n_neighbours: int, seed: int) -> None:
@@ -179,6 +184,7 @@ class Neighbours:
 
         if len(values) > _KEPT:
             values = values[np.sort(np.random.default_rng(seed).permutation(len(values))[:_KEPT])]
+        self.rows = values
         self._index = NearestNeighbors(n_neighbors=min(n_neighbours, len(values)), algorithm="brute").fit(values)
 
     def distance(self, values: Doubles) -> Doubles:

@@ -185,6 +185,29 @@ class EncoderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         odds /= odds.sum(axis=1, keepdims=True)
         return odds
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write what was learned, and the encoder, to `path`, all or nothing; `embedkit.load` opens it.
+
+        Of a head of nearest neighbours or support vectors, the file holds codes of rows of `fit`.
+
+        Parameters
+        ----------
+        path
+            The file.
+
+        Raises
+        ------
+        BadInput
+            The encoder is neither a latent model without nets of your own nor principal components, or the classes are
+            neither numbers nor text.
+        BadFile
+            The file cannot be written.
+        """
+        from embedkit.latent.classifier_file import save
+
+        check_is_fitted(self)
+        save(self, path)
+
     # -- how ---------------------------------------------------------------------------------------------------------
 
     def _check(self) -> None:

@@ -63,6 +63,23 @@ def write(
     last, best
         Its last weights, and better ones if there are.
     """
+    write_tensors(*_tensors(name, state, last, best), path)
+
+
+def save(model: LatentModel, path: str | os.PathLike[str]) -> None:
+    """Write a fitted model to `path`, all or nothing."""
+    write_tensors(*tensors_of(model), path)
+
+
+def tensors_of(model: LatentModel) -> Tensors:
+    """What a file of a fitted model holds: its arrays, the widest values first, and its description."""
+    state = model._ready()
+    used = {f"{name}.{key}": value for name, net in state.nets.items() for key, value in net.state_dict().items()}
+    best = used if state.last is not None else None
+    return _tensors(type(model).__name__, state, state.last or used, best)
+
+
+def _tensors(name: str, state: State, last: Mapping[str, Tensor], best: Mapping[str, Tensor] | None) -> Tensors:
     arrays: dict[str, npt.NDArray[Any]] = {}
     for place, weights in (("weights", best if best is not None else last), ("last", last if best is not None else {})):
         arrays |= {f"{place}/{key}": value.detach().cpu().numpy() for key, value in weights.items()}
@@ -74,14 +91,19 @@ def write(
     about = {
         "class": name,
         "parameters": state.used,
-        "kind": {"shape": kind.shape, "given": kind.given, "scaling": kind.scaling, "names": kind.names,
-                 "channels_last": kind.channels_last},
+        "kind": record_of(kind),
         "run": run,
         "fingerprint": state.fingerprint,
-    }  # fmt: skip
+    }
     # The widest values first: each tensor is then aligned to its own size without gaps, which the format forbids.
     order = sorted(arrays, key=lambda name: -arrays[name].dtype.itemsize)
-    write_tensors({name: arrays[name] for name in order}, about, path)
+    return Tensors({name: arrays[name] for name in order}, about)
+
+
+def record_of(kind: Kind) -> dict[str, Any]:
+    """What rows are, as JSON has it, but for means and deviations."""
+    return {"shape": kind.shape, "given": kind.given, "scaling": kind.scaling, "names": kind.names,
+            "channels_last": kind.channels_last}  # fmt: skip
 
 
 def from_tensors(tensors: Tensors, path: str | os.PathLike[str], *, verify: bool) -> LatentModel:
@@ -122,7 +144,7 @@ def _filled(make: Any, tensors: Tensors, path: str | os.PathLike[str], *, verify
             known = used[key]
             if key not in ("random_state", "device", "n_jobs", "precision") and value != known:
                 raise BadInput(f"it was made with {key}={known!r}, this model with {value!r}")
-        kind = _kind(about["kind"], arrays)
+        kind = kind_of(about["kind"], arrays)
         maker = Maker({**used, **model._own_nets()}, kind, 0)
         held = sum(array.size for key, array in arrays.items() if key.startswith("weights/"))
         if not model._own_nets() and maker.fewest_weights() > held:  # before nets of any size are made
@@ -173,7 +195,14 @@ def _put_features(model: LatentModel, kind: Kind) -> None:
         model.feature_names_in_ = np.array(kind.names, dtype=object)
 
 
-def _kind(record: Any, arrays: Mapping[str, npt.NDArray[Any]]) -> Kind:
+def kind_of(record: Any, arrays: Mapping[str, npt.NDArray[Any]]) -> Kind:
+    """What rows are, of its record and the arrays ``mean`` and ``scale`` in a file.
+
+    Raises
+    ------
+    BadInput
+        It makes no sense.
+    """
     shape, given = tuple(record["shape"]), tuple(record["given"])
     whole = all(type(size) is int and 0 < size < 2**31 for size in (*shape, *given))
     if not whole or len(shape) not in (1, 3) or len(given) not in (1, 2, 3) or np.prod(shape) != np.prod(given):

@@ -55,16 +55,19 @@ def write_beside(
     """
     if not len(texts):
         return []
+    from matplotlib.backends.backend_agg import RendererAgg
     from matplotlib.patheffects import withStroke
     from matplotlib.text import Text
 
-    figure = frame.figure
+    figure = frame.figure.figure  # of a part of a figure, the whole
     shown = [text_of(text) for text in texts]
     weights = ["bold" if j in bold else "normal" for j in range(len(shown))]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # said when it is saved
         figure.draw_without_rendering()  # so that the frame is where it will be
-        renderer = figure.canvas.get_renderer()
+        width, height = figure.bbox.size
+        # The figure may be of any canvas, and not all can measure.
+        renderer = RendererAgg(width, height, figure.dpi)  # type: ignore[no-untyped-call]  # matplotlib's lack
         sizes = np.empty((len(shown), 2))
         for j, text in enumerate(shown):
             drawn = Text(0, 0, text, fontsize=font, fontweight=weights[j], figure=figure, parse_math=False)

@@ -34,6 +34,7 @@ def latent_scatter(
     colour: str | None = None,
     title: str = "",
     dark: bool = False,
+    axes: Axes | None = None,
 ) -> Figure:
     """Draw codes as points.
 
@@ -47,6 +48,8 @@ def latent_scatter(
         Column of the Embedding to colour by.
     title, dark
         Written above; light on dark.
+    axes
+        Of a figure of your own, to draw into; see `scatter_map`.
 
     Returns
     -------
@@ -74,7 +77,7 @@ def latent_scatter(
         flat, told, caption = values[:, [one, two]], f"{len(rows):,} codes: units {one} and {two}", ""
     return scatter_map(
         Embedding(rows.labels, flat, columns=dict(rows.columns)), colour=colour, title=title or told, caption=caption,
-        notable=0, dark=dark,
+        notable=0, dark=dark, axes=axes,
     )  # fmt: skip
 
 

@@ -35,6 +35,7 @@ def scatter_map(
     size: tuple[float, float] = (8.0, 6.5),
     dark: bool = False,
     density: bool | None = None,
+    axes: Axes | None = None,
 ) -> MapFigure:
     """Draw a map.
 
@@ -58,17 +59,22 @@ def scatter_map(
         Whether to show how many points lie where instead of points; by default beyond 30,000. In a density coloured by
         classes each place has the mixture of their colours, by numbers the mean of those that are known. A map of 3
         dimensions has none.
+    axes
+        Of a figure of your own, to draw into; for a map of 3 dimensions made with ``projection="3d"``. `size` then says
+        nothing, and a legend stands to the right of them: a figure with ``layout="constrained"`` leaves room for it.
 
     Returns
     -------
     MapFigure
         A `matplotlib.figure.Figure`, made without pyplot: it is in no list of open figures, and ends when you let go of
-        it. Its ``left_out`` are the labels that found no free place.
+        it. Its ``left_out`` are the labels that found no free place. With `axes`, the figure that they are of, which
+        has them too.
 
     Raises
     ------
     BadInput
-        The map has not 2 or 3 dimensions or no points, there is no such column, or a density of 3 dimensions is wanted.
+        The map has not 2 or 3 dimensions or no points, there is no such column, a density of 3 dimensions is wanted, or
+        `axes` have other dimensions.
     UnknownWord
         A notable label is not in the map.
 
@@ -89,22 +95,29 @@ def scatter_map(
         raise BadInput("a density is of maps of 2 dimensions: this one has 3")
     rows = _notable_rows(embedding, notable)
     theme = DARK if dark else LIGHT
-    figure, axes = new_figure(MapFigure, size, theme, **({} if flat else {"projection": "3d"}))
+    whole: MapFigure | None = None  # the figure, where it is laid out here
     frame: Any = axes
+    if axes is None:
+        whole, frame = new_figure(MapFigure, size, theme, **({} if flat else {"projection": "3d"}))
+    elif flat is hasattr(axes, "zaxis"):
+        raise BadInput(f"a map of {embedding.width} dimensions was given with axes of {5 - embedding.width}")
+    else:
+        axes.set_facecolor(theme.paper)
     points = embedding.vectors.astype(np.float64)
     classes = as_classes(values) if values is not None and is_classes(values) else None
-    _set_up(figure, frame, points, theme, title, caption, legend=values is not None or dense)
+    _set_up(whole, frame, points, theme, title, caption, legend=values is not None or dense)
     if dense:
-        _draw_density(figure, frame, points, values, classes, colour, theme)
+        _draw_density(whole, frame, points, values, classes, colour, theme)
     else:
-        _draw_points(figure, frame, points, values, classes, colour, theme)
+        _draw_points(whole, frame, points, values, classes, colour, theme)
     if classes is not None:
-        _legend(figure, frame, classes, colour or "", theme)
+        _legend(whole, frame, classes, colour or "", theme)
     if rows:
         faces: Any = "none" if classes is None else [classes.colours[classes.codes[row]] for row in rows]
         frame.scatter(*points[rows].T, s=24, facecolors=faces, edgecolors=theme.ink, linewidths=0.7, zorder=5)
     seen = _seen(frame, points)
     left_out = write_beside(frame, seen[rows], [embedding.labels[row] for row in rows], theme, under=seen)
+    figure: MapFigure = frame.figure.figure  # of a part of a figure, the whole
     figure.left_out = [embedding.labels[rows[j]] for j in left_out]
     return figure
 
@@ -129,19 +142,24 @@ def _notable_rows(embedding: Embedding, notable: Sequence[str] | int | None) -> 
 
 
 def _set_up(
-    figure: Figure, frame: Any, points: npt.NDArray[np.float64], theme: Theme, title: str, caption: str, *, legend: bool
-) -> None:
-    lines = caption.count("\n") + 1 if caption else 0
-    height = figure.get_size_inches()[1]
-    figure.subplots_adjust(
-        left=0.02, right=0.8 if legend else 0.98, bottom=0.02 + 0.16 * lines / height, top=0.93 if title else 0.98
-    )
+    figure: Figure | None, frame: Any, points: npt.NDArray[np.float64], theme: Theme, title: str, caption: str, *,
+    legend: bool,
+) -> None:  # fmt: skip
+    if figure is not None:
+        lines = caption.count("\n") + 1 if caption else 0
+        height = figure.get_size_inches()[1]
+        figure.subplots_adjust(
+            left=0.02, right=0.8 if legend else 0.98, bottom=0.02 + 0.16 * lines / height, top=0.93 if title else 0.98
+        )
     low, high = points.min(axis=0), points.max(axis=0)
     room = np.maximum((high - low) * 0.04, 1e-9 + np.abs(high) * 1e-6)
     frame.set_xticks([])
     frame.set_yticks([])
-    if points.shape[1] == 2:
+    if points.shape[1] == 2 and figure is not None:
         set_limits(frame, low - room, high + room)
+    elif points.shape[1] == 2:  # how large they will be, only the figure's layout says
+        frame.set(xlim=(low[0] - room[0], high[0] + room[0]), ylim=(low[1] - room[1], high[1] + room[1]))
+        frame.set_aspect("equal", adjustable="box")
     else:
         frame.set_zticks([])
         frame.set_box_aspect(high - low + 2 * room)
@@ -155,11 +173,15 @@ def _set_up(
         frame.set_title(text_of(title), color=theme.ink, loc="left", fontsize=11, parse_math=False)
     if caption:
         shown = "\n".join(map(text_of, caption.split("\n")))
-        figure.text(0.02, 0.01, shown, color=theme.faint, fontsize=7, va="bottom", parse_math=False)
+        style: dict[str, Any] = {"color": theme.faint, "fontsize": 7, "parse_math": False}
+        if figure is not None:
+            figure.text(0.02, 0.01, shown, va="bottom", **style)
+        else:
+            frame.annotate(shown, (0, -0.01), xycoords="axes fraction", va="top", **style)
 
 
 def _draw_points(
-    figure: Figure,
+    figure: Figure | None,
     frame: Any,
     points: npt.NDArray[np.float64],
     values: npt.NDArray[Any] | None,
@@ -189,7 +211,7 @@ def _draw_points(
 
 
 def _draw_density(
-    figure: Figure,
+    figure: Figure | None,
     frame: Axes,
     points: npt.NDArray[np.float64],
     values: npt.NDArray[Any] | None,
@@ -241,26 +263,30 @@ def _draw_density(
     frame.imshow(picture.reshape(*shape, 4), **where)
 
 
-def _scale(figure: Figure, frame: Any, drawn: Any, name: str, theme: Theme) -> None:
+def _scale(figure: Figure | None, frame: Any, drawn: Any, name: str, theme: Theme) -> None:
     """A scale of colours to the right of the frame."""
-    box = frame.get_position()
-    place_ = figure.add_axes((0.83, box.y0 + 0.15 * box.height, 0.02, 0.6 * box.height))
-    bar: Any = figure.colorbar(drawn, cax=place_)
+    bar: Any
+    if figure is not None:
+        box = frame.get_position()
+        bar = figure.colorbar(drawn, cax=figure.add_axes((0.83, box.y0 + 0.15 * box.height, 0.02, 0.6 * box.height)))
+    else:
+        bar = frame.figure.colorbar(drawn, ax=frame, shrink=0.6)
     bar.outline.set_visible(False)
     bar.solids.set_alpha(1)
-    place_.tick_params(colors=theme.ink, labelsize=7)
-    place_.set_title(text_of(name)[:24], color=theme.ink, fontsize=8, loc="left", parse_math=False)
+    bar.ax.tick_params(colors=theme.ink, labelsize=7)
+    bar.ax.set_title(text_of(name)[:24], color=theme.ink, fontsize=8, loc="left", parse_math=False)
 
 
-def _legend(figure: Figure, frame: Any, classes: Classes, title: str, theme: Theme) -> None:
+def _legend(figure: Figure | None, frame: Any, classes: Classes, title: str, theme: Theme) -> None:
     from matplotlib.lines import Line2D
 
     marks = [Line2D([], [], linestyle="", marker="o", markersize=5, color=colour) for colour in classes.colours]
     counts = np.bincount(classes.codes, minlength=len(classes.names))
     names = [f"{text_of(name) or '(empty)'} ({count:,})" for name, count in zip(classes.names, counts, strict=True)]
     names = [name if len(name) <= 26 else f"{name[:23]}…" for name in names]
-    drawn = figure.legend(
-        marks, names, title=text_of(title)[:24], loc="center left", bbox_to_anchor=(0.81, 0.5), frameon=False,
+    home, right = (frame, 1.01) if figure is None else (figure, 0.81)
+    drawn = home.legend(
+        marks, names, title=text_of(title)[:24], loc="center left", bbox_to_anchor=(right, 0.5), frameon=False,
         fontsize=8 if len(names) <= MOST else 7, title_fontsize=9, labelcolor=theme.ink, alignment="left",
     )  # fmt: skip
     for text in [drawn.get_title(), *drawn.get_texts()]:
