@@ -98,7 +98,7 @@ def test_the_report_says_what_a_report_of_a_fault_needs(small: None, capsys: pyt
     assert found["problems"] == []
     assert ".".join(map(str, sys.version_info[:3])) in found["system"]["python"]
     assert "cores usable" in found["system"]["processor"]
-    assert found["machine"]["shipped vectors"] == "50,000 words x 200, all checksums right"
+    assert found["machine"]["shipped vectors"] == "35,000 words x 300, all checksums right"
     assert found["machine"]["instructions"]["llvm"]
     assert found["caches"]["data and kernels"]["writable"] is True
     assert [one["name"] for one in found["libraries"]] == ["click", "numpy"]
