@@ -104,12 +104,11 @@ def test_a_step_is_that_of_adamw_on_the_rows_and_rates_it_says() -> None:
     np.testing.assert_allclose(net.bias.detach().numpy(), bias, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(("rise", "share"), [(0, 0.1), (4, 0.1), (12, 0.24), (200, 0.3)])
-def test_one_cycle_is_torchs(rise: int, share: float) -> None:
+def test_one_cycle_is_torchs() -> None:
     optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(1))], lr=1.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.3, total_steps=50, pct_start=share)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.3, total_steps=50, pct_start=0.1)
     for step in range(50):
-        assert rate_at("one-cycle", 0.3, step, 50, rise) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        assert rate_at("one-cycle", 0.3, step, 50) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
         optimizer.step()
         if step < 49:
             schedule.step()
@@ -119,7 +118,6 @@ def test_one_cycle_is_torchs(rise: int, share: float) -> None:
 def test_rates_are_positive_and_at_most_the_peak(steps: int) -> None:
     for schedule, step in itertools.product(get_args(Schedule), range(steps)):
         assert 0 < rate_at(schedule, 0.5, step, steps) <= 0.5
-        assert 0 < rate_at(schedule, 0.5, step, steps, 200) <= 0.5
     assert {rate_at("constant", 0.5, step, steps) for step in range(steps)} == {0.5}
 
 

@@ -23,23 +23,30 @@ def shipped() -> Embedding:
 
 def test_they_are_small_whole_and_ordered_by_frequency(shipped: Embedding) -> None:
     assert pretrained.PATH.stat().st_size <= 12_000_000
-    assert shipped.shape == (50_000, 200)
+    assert shipped.shape == (35_000, 300)
     assert shipped.storage == "int8"
     assert (np.diff(shipped.columns["count"]) <= 0).all()
     assert pretrained.load() == shipped
 
 
 def test_they_say_how_they_were_made(shipped: Embedding) -> None:
-    made = shipped.provenance
-    assert made["made_by"] == "Word2Vec"
-    assert made["repeatable"]
-    parameters = made["parameters"]
-    for option, name in (("vector-size", "vector_size"), ("window", "window"), ("min-count", "min_count"),
-                         ("epochs", "epochs"), ("seed", "random_state"), ("workers", "workers")):  # fmt: skip
-        assert f"--{option} {parameters[name]} " in CARD
-    files = [file["name"] for file in made["corpus"]["files"]]
-    assert " ".join(files) in CARD
-    assert f"{made['corpus']['tokens']:,} tokens in {made['corpus']['documents']:,} articles" in CARD
+    parts = shipped.provenance["parts"]
+    assert [part["made_by"] for part in parts] == ["Word2Vec", "Word2Vec"]
+    assert [part["parameters"]["sg"] for part in parts] == [1, 0]
+    text = " ".join(CARD.split())
+    for part in parts:
+        assert part["repeatable"]
+        parameters = part["parameters"]
+        told = (
+            "Both trainings have {vector_size} dimensions, window {window}, {negative} negative samples, min_count "
+            "{min_count}, {epochs} epochs, one worker, seed {random_state}"
+        )
+        assert told.format(**parameters) in text
+        assert parameters["workers"] == 1
+        corpus = part["corpus"]
+        assert f"{corpus['tokens']:,} tokens in {corpus['documents']:,} articles" in text
+        assert [file["name"] for file in corpus["files"]] == [f"enwiki15-{letter}.txt.gz" for letter in "abcd"]
+    assert f"alpha {parts[0]['parameters']['alpha']:.2f}".replace("0.", ".") in text
 
 
 @pytest.mark.parametrize(
