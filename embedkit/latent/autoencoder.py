@@ -61,8 +61,8 @@ class Autoencoder(CodesMixin):
         Passes over the rows, and how many make a step; 0 epochs leave the nets as they were initialised.
     learning_rate, schedule, weight_decay
         The largest rate of AdamW; ``"one-cycle"``, ``"cosine"`` or ``"constant"``; its decay. Half the rate gives codes
-        that a linear classifier reads a little better, and errors that are a little larger. One-cycle takes a tenth of
-        the steps to rise to the rate; a short training takes 200 steps, but at most 3 of 10.
+        that a linear classifier reads a little better, and errors that are a little larger. Of some hundred
+        steps, a third of the rate is safer: at the whole, all that the decoder makes may become black.
     clip
         Length to which longer gradients are shortened.
     validation
