@@ -92,8 +92,6 @@ def anomalies(ctx: click.Context, /, data: str, output: Path, chosen: NamedForma
     for place in (given["save"], given["save_model"]):
         if place is not None:
             check_place(place)
-    if truth is not None and normal is None and given["model"] is None:
-        raise click.UsageError("--truth needs --normal DATA: rows that were learned from tell nothing")
     if given["model"] is not None and (given["n_components"] or given["epochs"] or given["save_model"]):
         raise click.UsageError("--dims, --epochs and --save-model are for training, and --model is trained")
     if given["method"] == "pca" and (given["epochs"] or given["save_model"]):
